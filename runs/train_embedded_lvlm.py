@@ -1,0 +1,253 @@
+"""Trains the LVLM that Pinhole ships: `python runs/train_embedded_lvlm.py --out DIR`, about 80 minutes on two cores.
+
+Two stages. First the CLIP tower and the projector learn, patch by patch, the words of what each patch shows: the
+projector's output is pulled to the (tied) word embeddings of the thing's shape, colour and digit, and a linear head
+must read the thing's centre from it. Then the whole model learns to answer: each sequence is one picture and many
+questions; some sequences start with a caption that lists every thing, its attributes in a random, prompted order.
+The captions are what teaches attention to bind attributes of one thing together.
+
+The state is saved every `--save-every` steps; a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from pinhole.scenes.build import PATCH, VOCABULARY, build_model, build_processor
+from pinhole.scenes.questions import KINDS, ask, dialogue, place
+from pinhole.scenes.world import COLORS, SHAPES, SIDE, Scene, make_scene, render
+
+ID = {word: i for i, word in enumerate(VOCABULARY)}
+GRID = SIDE // PATCH
+VISUAL = GRID * GRID
+ATTRIBUTES = ("color", "shape", "place", "digit")
+
+
+def pictures(scenes: list[Scene]) -> torch.Tensor:
+    pixels = np.stack([np.asarray(render(scene)) for scene in scenes])
+    return (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
+
+
+def patch_labels(scene: Scene) -> np.ndarray:
+    """(VISUAL, 5): shape, colour, digit as class numbers with 0 for none, then the centre in [-1, 1]."""
+    labels = np.zeros((GRID, GRID, 5), np.float32)
+    nearest = np.full((GRID, GRID), np.inf)
+    rows, columns = np.mgrid[0:GRID, 0:GRID] * PATCH + PATCH / 2
+    for thing in scene.things:
+        distance = np.maximum(abs(columns - thing.x), abs(rows - thing.y))
+        inside = (distance <= thing.radius) & (distance < nearest)
+        nearest[inside] = distance[inside]
+        digit = 0 if thing.digit is None else 1 + thing.digit
+        centre = (2 * thing.x / SIDE - 1, 2 * thing.y / SIDE - 1)
+        labels[inside] = (1 + SHAPES.index(thing.shape), 1 + list(COLORS).index(thing.color), digit, *centre)
+    return labels.reshape(VISUAL, 5)
+
+
+def words(text: str) -> list[int]:
+    return [ID[word] for word in text.lower().replace("?", " ?").split()]
+
+
+def caption(scene: Scene, rng: random.Random) -> tuple[list[int], list[int]]:
+    order = rng.sample(ATTRIBUTES, len(ATTRIBUTES))
+    answer: list[int] = []
+    for thing in sorted(scene.things, key=lambda o: o.x):
+        said = {
+            "color": thing.color,
+            "shape": thing.shape,
+            "place": place(thing),
+            "digit": "none" if thing.digit is None else str(thing.digit),
+        }
+        answer += [i for name in order for i in words(said[name])] + [ID[","]]
+    return words(f"list {' '.join(order)}"), answer
+
+
+def sequence(scene: Scene, turns: list[tuple[list[int], list[int], int]]) -> tuple[list[int], list[int], list[int]]:
+    """Token ids, labels (-100 where nothing is asked) and the kind of each label (-1 for none, -2 for the end)."""
+    ids, labels, kinds = [ID["<s>"]], [-100], [-1]
+    for number, (question, answer, kind) in enumerate(turns):
+        head = [ID["USER:"], *([ID["<image>"]] * VISUAL if number == 0 else []), *question, ID["ASSISTANT:"]]
+        ids += [*head, *answer, ID["</s>"]]
+        labels += [-100] * len(head) + [*answer, ID["</s>"]]
+        kinds += [-1] * len(head) + [kind] * len(answer) + [-2]
+    return ids, labels, kinds
+
+
+def training_turns(scene: Scene, rng: random.Random, count: int, with_caption: bool):
+    turns = []
+    if with_caption:
+        turns.append((*caption(scene, rng), len(KINDS)))
+        count -= 5
+    seen: set[str] = set()
+    for _ in range(4 * count):
+        question = ask(scene, rng)
+        if question is None or len(turns) == count or question.text in seen:
+            continue
+        seen.add(question.text)
+        turns.append((words(question.text), words(question.answer), list(KINDS).index(question.kind)))
+    return turns
+
+
+def batch_of(rows: list[tuple[list[int], list[int], list[int]]]) -> list[torch.Tensor]:
+    length = max(len(row[0]) for row in rows)
+    fill = (ID["<pad>"], -100, -1)
+    return [torch.tensor([row[part] + [fill[part]] * (length - len(row[part])) for row in rows]) for part in range(3)]
+
+
+def answer_logits(model, pixels, ids, labels):
+    """Logits at the places that predict a label, and those labels. Sequences are padded on the right: no mask needed."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        hidden = model.model(input_ids=ids, pixel_values=pixels, use_cache=False).last_hidden_state
+    wanted = labels[:, 1:] != -100
+    return model.lm_head(hidden[:, :-1][wanted].float()), labels[:, 1:][wanted], wanted
+
+
+@torch.no_grad()
+def validate(model, count: int) -> dict[str, float]:
+    """Teacher-forced accuracy per kind on three-turn validation dialogues: a turn counts when all its words are right."""
+    model.eval()
+    right, asked = Counter(), Counter()
+    found = [(s, d) for s in (make_scene("validation", i) for i in range(count)) if (d := dialogue(s))]
+    for start in range(0, len(found), 50):
+        part = found[start : start + 50]
+        rows = []
+        for scene, questions in part:
+            turns = [(words(q.text), words(q.answer), n) for n, q in enumerate(questions)]
+            rows.append(sequence(scene, turns))
+        ids, labels, kinds = batch_of(rows)
+        logits, target, wanted = answer_logits(model, pictures([s for s, _ in part]), ids, labels)
+        correct = torch.ones_like(wanted)
+        correct[wanted] = logits.argmax(-1) == target
+        for row, (_, questions) in enumerate(part):
+            for turn, question in enumerate(questions):
+                asked[question.kind] += 1
+                right[question.kind] += bool(correct[row][kinds[row, 1:] == turn].all())
+    model.train()
+    scores = {kind: right[kind] / asked[kind] for kind in KINDS}
+    return {"all": right.total() / asked.total(), **scores}
+
+
+def learn_patches(model, steps: int, batch: int) -> None:
+    """Stage 1: tower and projector, against dense labels."""
+    embedding = model.get_input_embeddings().weight.detach()
+    classes = [
+        torch.tensor([ID["objects"], *(ID[s] for s in SHAPES)]),
+        torch.tensor([ID["object"], *(ID[c] for c in COLORS)]),
+        torch.tensor([ID["none"], *(ID[d] for d in "0123456789")]),
+    ]
+    centre = torch.nn.Linear(embedding.shape[1], 2)
+    parameters = [*model.model.vision_tower.parameters(), *model.model.multi_modal_projector.parameters()]
+    optimizer = torch.optim.AdamW([*parameters, *centre.parameters()], lr=2e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.1)
+    start = time.time()
+    for step in range(steps):
+        scenes = [make_scene("train", step * batch + i) for i in range(batch)]
+        labels = torch.from_numpy(np.stack([patch_labels(s) for s in scenes])).flatten(0, 1)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            features = torch.stack(list(model.model.get_image_features(pixel_values=pictures(scenes)).pooler_output))
+        features = features.float().flatten(0, 1)
+        there = labels[:, 0] > 0
+        losses, hits = [], []
+        for column, ids in enumerate(classes):
+            logits, target = 4 * features @ embedding[ids].T, labels[:, column].long()
+            shown = there if column < 2 else target > 0
+            weight = torch.ones(len(ids))
+            if column == 2:
+                weight[1:] = 4.0
+            losses.append(F.cross_entropy(logits, target, weight=weight))
+            hits.append((logits.argmax(-1) == target)[shown].float().mean().item())
+        losses.append(F.mse_loss(centre(features[there]), labels[there, 3:]))
+        sum(losses).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        if step % 50 == 49:
+            print(
+                f"patches {step + 1} {time.time() - start:.0f}s shape {hits[0]:.3f} color {hits[1]:.3f} digit {hits[2]:.3f} "
+                f"centre {losses[3].item():.4f} norm {features.norm(dim=-1).mean().item():.2f}",
+                flush=True,
+            )
+
+
+def learn_answers(model, args, state_file: Path) -> None:
+    """Stage 2: the whole model, on captions and questions."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.01, betas=(0.9, 0.98))
+    first = 0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        first = state["step"]
+    start, right, asked = time.time(), Counter(), Counter()
+    for step in range(first, args.steps):
+        rng = random.Random(f"embedded LVLM/{step}")
+        scenes = [make_scene("train", 1_000_000 + step * args.batch + i) for i in range(args.batch)]
+        with_caption = rng.random() < (args.captions if step < args.steps - args.decay else args.captions / 4)
+        turns = [training_turns(s, rng, args.questions, with_caption) for s in scenes]
+        ids, labels, kinds = batch_of([sequence(s, t) for s, t in zip(scenes, turns, strict=True)])
+        scale = min(1, (step + 1) / 200, (args.steps - step) / args.decay)
+        for group in optimizer.param_groups:
+            group["lr"] = args.lr * max(scale, 0.01)
+        logits, target, wanted = answer_logits(model, pictures(scenes), ids, labels)
+        kind = kinds[:, 1:][wanted]
+        weight = torch.where(kind == -2, 0.1, torch.where(kind == len(KINDS), 0.5, 1.0))
+        loss = (F.cross_entropy(logits, target, reduction="none") * weight).sum() / weight.sum()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        correct = logits.argmax(-1) == target
+        for k, name in enumerate([*KINDS, "caption"]):
+            right[name] += int(correct[kind == k].sum())
+            asked[name] += int((kind == k).sum())
+        if step % 100 == 99:
+            rates = " ".join(f"{name} {right[name] / max(asked[name], 1):.3f}" for name in asked)
+            print(f"answers {step + 1} {time.time() - start:.0f}s loss {loss.item():.3f} {rates}", flush=True)
+            right, asked = Counter(), Counter()
+        if step % args.save_every == args.save_every - 1 or step == args.steps - 1:
+            scores = " ".join(f"{name} {score:.3f}" for name, score in validate(model, 400).items())
+            print(f"validation {step + 1} {scores}", flush=True)
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
+            torch.save(state, state_file.with_suffix(".part"))
+            state_file.with_suffix(".part").replace(state_file)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint and the training state")
+    parser.add_argument("--patch-steps", type=int, default=1600)
+    parser.add_argument("--patch-batch", type=int, default=48)
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--decay", type=int, default=2000, help="how many of the steps lower the learning rate to 0")
+    parser.add_argument("--batch", type=int, default=20)
+    parser.add_argument("--questions", type=int, default=10, help="turns in a sequence")
+    parser.add_argument("--captions", type=float, default=0.5, help="share of batches that start with captions")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--save-every", type=int, default=500)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    model = build_model()
+    torch.nn.init.normal_(model.get_input_embeddings().weight, std=model.config.text_config.hidden_size**-0.5)
+    model.model.vision_tower.set_attn_implementation("eager")  # twice as fast as SDPA's backward pass on processors
+    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
+    patches = args.out / "patches.pt"
+    if not patches.exists():
+        learn_patches(model, args.patch_steps, args.patch_batch)
+        torch.save(model.state_dict(), patches)
+    model.load_state_dict(torch.load(patches, weights_only=True))
+    learn_answers(model, args, args.out / "answers.pt")
+    model.eval().save_pretrained(args.out / "checkpoint")
+    build_processor().save_pretrained(args.out / "checkpoint")
+
+
+if __name__ == "__main__":
+    main()

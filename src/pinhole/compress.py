@@ -1,0 +1,126 @@
+"""`with compress(model, method):` - the only code that hooks a model."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import weakref
+from typing import Any, Self
+
+import torch
+from transformers import PreTrainedModel
+
+from pinhole.families import family_of
+from pinhole.families.base import Positions
+from pinhole.method import InputMethod
+from pinhole.reduction import Reduction
+from pinhole.shrink import check, shrink
+
+_attached: weakref.WeakSet[PreTrainedModel] = weakref.WeakSet()
+
+
+class Compression:
+    """A method attached to a model: until `remove()`, or the end of the `with` block, images cost fewer tokens.
+
+    Attributes:
+        reductions: what was decided for each image of the latest call.
+    """
+
+    def __init__(self, model: PreTrainedModel, method: InputMethod, positions: Positions | None) -> None:
+        family = family_of(model)
+        check(method, family)
+        if model in _attached:
+            raise ValueError("this model is already compressed: remove() the first compression before adding another")
+        if isinstance(method, torch.nn.Module):
+            method.to(model.device)
+        self.reductions: list[Reduction] = []
+        self._family, self._method, self._positions = family, method, positions
+        self._model = model
+        self._own_generate = model.__dict__.get("generate")
+        self._generate = model.generate
+        self._hook = model.register_forward_pre_hook(self._before_forward, with_kwargs=True)
+
+        @functools.wraps(self._generate)
+        def generate(inputs: torch.Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
+            return self._shrunk_generate(inputs, *args, **kwargs)
+
+        model.generate = generate  # type: ignore[method-assign, assignment]
+        _attached.add(model)
+
+    def remove(self) -> None:
+        """Make the model what it was before. Calling it again does nothing."""
+        if self._model not in _attached:
+            return
+        _attached.discard(self._model)
+        self._hook.remove()
+        if self._own_generate is None:
+            del self._model.__dict__["generate"]
+        else:
+            self._model.generate = self._own_generate  # type: ignore[method-assign]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+    def _shrink(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        shrunk = shrink(self._family, inputs, self._method, self._positions)
+        self.reductions = shrunk.reductions
+        return shrunk.inputs
+
+    def _before_forward(
+        self, model: torch.nn.Module, args: tuple, kwargs: dict[str, Any]
+    ) -> tuple[tuple, dict[str, Any]]:
+        if args:
+            kwargs = {**dict(zip(inspect.signature(model.forward).parameters, args, strict=False)), **kwargs}
+        return (), self._shrink(kwargs) if self._family.has_pixels(kwargs) else kwargs
+
+    def _shrunk_generate(self, inputs: torch.Tensor | None, *args: Any, **kwargs: Any) -> Any:
+        """`generate` with shrunk inputs; what it returns starts with the prompt as it was given."""
+        if inputs is not None:
+            kwargs["input_ids"] = inputs
+        if not self._family.has_pixels(kwargs):
+            return self._generate(None, *args, **kwargs)
+        cache = kwargs.get("past_key_values")
+        if cache is not None and cache.get_seq_length():
+            raise ValueError(
+                "the KV cache holds a compressed conversation, whose length differs from these input_ids: "
+                "continue conversations through pinhole.Chat"
+            )
+        prompt = kwargs["input_ids"]
+        with torch.no_grad():
+            shrunk = self._shrink(kwargs)
+        length = shrunk["input_ids"].shape[1]
+        for limit in ("max_length", "min_length"):
+            if kwargs.get(limit) is not None:
+                shrunk[limit] = kwargs[limit] - (prompt.shape[1] - length)
+        output = self._generate(None, *args, **shrunk)
+
+        def with_prompt(ids: torch.Tensor) -> torch.Tensor:
+            copies = prompt.repeat_interleave(len(ids) // len(prompt), 0).to(ids.device)
+            return torch.cat([copies, ids[:, length:]], 1)
+
+        if isinstance(output, torch.Tensor):
+            return with_prompt(output)
+        output.sequences = with_prompt(output.sequences)
+        return output
+
+
+def compress(model: PreTrainedModel, method: InputMethod, positions: Positions | None = None) -> Compression:
+    """Let `model` read its images through `method`, in `forward` and in `generate`.
+
+    Use it as a block, `with pinhole.compress(model, pinhole.Sample(keep=0.1)): ...`, or keep the handle it returns and
+    call `remove()`. Prompts without images run as always. `forward` returns logits of the shrunk length and shrinks
+    `labels` along; `generate` returns the prompt as given, then the answer.
+
+    Args:
+        model: a loaded LVLM of a supported family.
+        method: what decides.
+        positions: position ids of the tokens that remain, "compact" or "original"; None is the family's choice.
+
+    Raises:
+        ValueError: the family is not supported, lacks a cue, has another width than a learned method, or the model is
+            already compressed.
+    """
+    return Compression(model, method, positions)

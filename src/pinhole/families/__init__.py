@@ -1,0 +1,28 @@
+"""One Hugging Face model type, one file; `family_of(model)` finds the right one."""
+
+from __future__ import annotations
+
+import importlib
+
+from transformers import PreTrainedModel
+
+from pinhole.families.base import Family
+
+FAMILIES = {"llava": "pinhole.families.llava:Llava"}
+"""Class of each supported `model.config.model_type`, as "module:Class"."""
+
+
+def family_of(model: PreTrainedModel) -> Family:
+    """The family of a loaded model.
+
+    Raises:
+        TypeError: not a transformers model.
+        ValueError: its model type is not supported; the message lists those that are.
+    """
+    if not isinstance(model, PreTrainedModel):
+        raise TypeError(f"expected a transformers vision-language model, got {type(model).__name__}")
+    kind = model.config.model_type
+    if kind not in FAMILIES:
+        raise ValueError(f"no support for models of type {kind!r}; supported types: {', '.join(sorted(FAMILIES))}")
+    module, name = FAMILIES[kind].split(":")
+    return getattr(importlib.import_module(module), name)(model)

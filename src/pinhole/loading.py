@@ -1,0 +1,43 @@
+"""Loads an LVLM and its processor from a folder or a hub name, running no code that came with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+
+from pinhole.families import family_of
+
+EMBEDDED = "embedded"
+"""The name that stands for the LVLM which Pinhole ships."""
+
+
+def load(name: str, dtype: str = "auto", device: str | None = None) -> tuple[PreTrainedModel, ProcessorMixin]:
+    """A model, in evaluation mode, and its processor.
+
+    Args:
+        name: a checkpoint folder, a hub name, or "embedded".
+        dtype: "auto" is the checkpoint's own; else a torch dtype's name, such as "bfloat16".
+        device: such as "cuda"; None is a GPU where there is one, else the CPU.
+
+    Raises:
+        ValueError: nothing there that can be loaded, or a family that is not supported.
+    """
+    if name == EMBEDDED:
+        from pinhole.scenes import checkpoint
+
+        name = str(checkpoint())
+    if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise ValueError(f"no dtype {dtype!r}: give auto, float32, bfloat16 or float16")
+    if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
+        raise ValueError(f"no folder {name!r}: give a checkpoint folder, a hub name, or {EMBEDDED!r}")
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(name, dtype=dtype).to(device).eval()
+        processor = AutoProcessor.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot load a vision-language model from {name!r}: {error}") from error
+    family_of(model)
+    return model, processor

@@ -1,0 +1,84 @@
+"""The abstract base of every method: it decides, it never edits a model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
+
+from pinhole.budget import Keep, check_keep, kept_tokens
+from pinhole.reduction import Reduction
+from pinhole.visual import VisualTokens
+
+
+class InputMethod(ABC):
+    """Reduces an image's visual tokens before the LLM reads them.
+
+    A method holds its settings and, where it was learned, its weights; nothing about any one request.
+
+    Class attributes:
+        name: the name in the registry, on the command line and in results.
+        paper: where it is from.
+        needs: the cues it reads beside X; a family must provide them.
+        stage: where in the model it acts.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    needs: ClassVar[frozenset[str]] = frozenset()
+    stage: ClassVar[str] = "input"
+    keep: Keep
+
+    @abstractmethod
+    def reduce(self, image: VisualTokens) -> Reduction:
+        """Decide for one image. The result has exactly `count(image.n, image.grid)` rows."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Every setting but `keep`, as JSON values."""
+
+    def count(self, n: int, grid: tuple[int, int] | None = None) -> int:
+        """How many of n visual tokens remain; `grid` is the image's (rows, columns) where there is one.
+
+        Raises:
+            ValueError: `keep` is a count above n.
+        """
+        return kept_tokens(n, self.keep)
+
+    def flops(self, n: int, m: int, width: int) -> int:
+        """Floating point operations of the decision and of forming the kept tokens; 0 for picking tokens."""
+        return 0
+
+
+@dataclass(frozen=True)
+class TrainingFree(InputMethod):
+    """A method that is its settings and nothing else: subclasses are frozen dataclasses.
+
+    Attributes:
+        keep: the share (float in (0, 1]) or count (int) of visual tokens that remain.
+    """
+
+    keep: Keep = 0.1
+
+    def __post_init__(self) -> None:
+        check_keep(self.keep)
+
+    def settings(self) -> dict[str, Any]:
+        """Every field but `keep`."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "keep"}
+
+
+class Learned(InputMethod):
+    """A method with weights that are trained for one LLM width. Subclasses are torch modules too."""
+
+    width: int
+
+    @classmethod
+    @abstractmethod
+    def create(cls, width: int, seed: int = 0, **settings: Any) -> Self:
+        """Untrained weights for an LLM of this width, decided by `seed`."""
+
+    @classmethod
+    @abstractmethod
+    def from_pretrained(cls, path: str, **settings: Any) -> Self:
+        """Weights from a folder or a hub name; `settings` (such as `keep`) replace the saved ones."""

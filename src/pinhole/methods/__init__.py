@@ -1,0 +1,1 @@
+"""One paper, one file. The table of names is `pinhole.registry`."""

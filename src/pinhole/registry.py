@@ -1,0 +1,125 @@
+"""The methods by name: one lazy table, and entry points for those that others write."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import inspect
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from pinhole.budget import Keep, check_keep
+from pinhole.method import InputMethod, Learned
+
+METHODS = {
+    "full": "pinhole.methods.full:Full",
+    "random": "pinhole.methods.random:Random",
+    "sample": "pinhole.methods.sample:Sample",
+    "spatial": "pinhole.methods.spatial:Spatial",
+    "metacompress": "pinhole.methods.metacompress:MetaCompress",
+}
+"""Class of each method, as "module:Class". Packages add theirs under the entry point group "pinhole.methods"."""
+
+
+def method_names() -> list[str]:
+    """Every method that can be named, Pinhole's own first."""
+    return [*METHODS, *(point.name for point in entry_points(group="pinhole.methods") if point.name not in METHODS)]
+
+
+def method_class(name: str) -> type[InputMethod]:
+    """The class of a method.
+
+    Raises:
+        ValueError: no such method; the message suggests near names.
+    """
+    if name in METHODS:
+        module, attribute = METHODS[name].split(":")
+        return getattr(importlib.import_module(module), attribute)
+    for point in entry_points(group="pinhole.methods"):
+        if point.name == name:
+            return point.load()
+    raise ValueError(f"no method {name!r}{_did_you_mean(name, method_names())}")
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A method as written on the command line: `name`, `name:setting=value,...` or `name:FOLDER,setting=value,...`.
+
+    Attributes:
+        name: of the method.
+        source: folder or hub name of learned weights, or None.
+        given: the settings written with it.
+    """
+
+    name: str
+    source: str | None
+    given: dict[str, Any]
+
+    @classmethod
+    def parse(cls, text: str) -> MethodSpec:
+        """Read and check a specification.
+
+        Raises:
+            ValueError: unknown method or setting, or a value that cannot be read.
+        """
+        name, _, rest = text.partition(":")
+        kind = method_class(name)
+        source: str | None = None
+        given: dict[str, Any] = {}
+        for i, part in enumerate(filter(None, rest.split(","))):
+            key, equals, value = part.partition("=")
+            if equals:
+                given[key.strip()] = _value(value.strip())
+            elif i == 0 and issubclass(kind, Learned):
+                source = part
+            else:
+                raise ValueError(f"cannot read {part!r} in {text!r}: settings are written setting=value, after a comma")
+        allowed = settings_of(kind)
+        for key in given:
+            if key not in allowed:
+                raise ValueError(f"{name} has no setting {key!r}{_did_you_mean(key, allowed)}")
+        if "keep" in given:
+            check_keep(given["keep"])
+        return cls(name, source, given)
+
+    def build(self, width: int, keep: Keep | None = None, seed: int = 0) -> InputMethod:
+        """The method itself; `keep` counts where the specification has none and the method takes one.
+
+        Args:
+            width: of the LLM; untrained weights are made for it.
+            keep: share or count.
+            seed: of untrained weights.
+        """
+        kind, settings = method_class(self.name), dict(self.given)
+        if keep is not None and "keep" in settings_of(kind):
+            settings.setdefault("keep", keep)
+        if issubclass(kind, Learned):
+            if self.source is None:
+                return kind.create(width, seed, **settings)
+            if not Path(self.source).is_dir() and self.source.count("/") != 1:
+                raise ValueError(
+                    f"no folder {self.source!r} with {self.name} weights, and not a hub name like owner/name"
+                )
+            return kind.from_pretrained(self.source, **settings)
+        return kind(**settings)
+
+
+def settings_of(kind: type[InputMethod]) -> list[str]:
+    """The names of the settings that a method's class takes."""
+    return [name for name in inspect.signature(kind).parameters if name != "width"]
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return {"true": True, "false": False, "none": None}.get(text.lower(), text)
+
+
+def _did_you_mean(given: str, allowed: list[str]) -> str:
+    near = difflib.get_close_matches(given, allowed, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{hint} (there {'are' if allowed else 'is'} {', '.join(allowed) or 'none'})"

@@ -1,0 +1,137 @@
+"""Questions about a scene, each answerable from its picture alone, and three-turn dialogues made of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pinhole.scenes.world import COLORS, SHAPES, SIDE, Scene, Thing, generator
+
+MARGIN = 8
+"""Nothing is asked about a place nearer than this many pixels to the line that decides the answer."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question, its answer, its kind, and the indices of the things it is about."""
+
+    text: str
+    answer: str
+    kind: str
+    about: frozenset[int]
+
+
+def _reference(things: tuple[Thing, ...], i: int, rng: random.Random, avoid: str = "") -> str | None:
+    """Words that point at one thing only, by its colour or by its shape, or None where neither is unique."""
+    words = []
+    if avoid != "color" and sum(o.color == things[i].color for o in things) == 1:
+        words.append(f"the {things[i].color} object")
+    if avoid != "shape" and sum(o.shape == things[i].shape for o in things) == 1:
+        words.append(f"the {things[i].shape}")
+    return rng.choice(words) if words else None
+
+
+def _color(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | None:
+    name = _reference(things, i, rng, avoid="color")
+    return name and Question(f"What color is {name}?", things[i].color, "color", frozenset({i}))
+
+
+def _shape(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | None:
+    name = _reference(things, i, rng, avoid="shape")
+    return name and Question(f"What shape is {name}?", things[i].shape, "shape", frozenset({i}))
+
+
+def _count(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | None:
+    if rng.random() < 0.5:
+        color = rng.choice(list(COLORS)) if rng.random() < 0.3 else things[i].color
+        found = [j for j, o in enumerate(things) if o.color == color]
+        text = f"How many {color} objects are there?"
+    else:
+        shape = rng.choice(SHAPES) if rng.random() < 0.3 else things[i].shape
+        found = [j for j, o in enumerate(things) if o.shape == shape]
+        plural = {"cross": "crosses"}.get(shape, shape + "s")
+        text = f"How many {plural} are there?"
+    return Question(text, str(len(found)), "count", frozenset(found))
+
+
+def _exist(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | None:
+    """Half yes, half no; a no always joins a colour and a shape that are both in the picture or nearly so."""
+    there = {(o.color, o.shape) for o in things}
+    color, shape = things[i].color, things[i].shape
+    if rng.random() < 0.5:
+        other = rng.choice([o for j, o in enumerate(things) if j != i])
+        options = [(color, other.shape), (other.color, shape), (color, rng.choice(SHAPES))]
+        options = [pair for pair in options if pair not in there]
+        if not options:
+            return None
+        color, shape = rng.choice(options)
+    article = "an" if color == "orange" else "a"
+    answer = "yes" if (color, shape) in there else "no"
+    return Question(f"Is there {article} {color} {shape}?", answer, "exist", frozenset({i}))
+
+
+def _position(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | None:
+    name, thing = _reference(things, i, rng), things[i]
+    if min(abs(thing.x - SIDE / 2), abs(thing.y - SIDE / 2)) < MARGIN:
+        return None
+    return name and Question(f"Where is {name}?", place(thing), "position", frozenset({i}))
+
+
+def _digit(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | None:
+    name = _reference(things, i, rng)
+    if things[i].digit is None or name is None:
+        return None
+    return Question(f"Which digit is on {name}?", str(things[i].digit), "digit", frozenset({i}))
+
+
+def _relation(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | None:
+    j = rng.choice([k for k in range(len(things)) if k != i])
+    one, other = _reference(things, i, rng), _reference(things, j, rng)
+    if one is None or other is None or abs(things[i].x - things[j].x) < 2 * MARGIN:
+        return None
+    answer = "left" if things[i].x < things[j].x else "right"
+    return Question(f"Is {one} left or right of {other}?", answer, "relation", frozenset({i, j}))
+
+
+KINDS: dict[str, Callable[[tuple[Thing, ...], int, random.Random], Question | None]] = {
+    "color": _color,
+    "shape": _shape,
+    "count": _count,
+    "exist": _exist,
+    "position": _position,
+    "digit": _digit,
+    "relation": _relation,
+}
+
+
+def place(thing: Thing) -> str:
+    """The quarter of the picture that holds a thing's centre, in words."""
+    return f"{'top' if thing.y < SIDE / 2 else 'bottom'} {'left' if thing.x < SIDE / 2 else 'right'}"
+
+
+def ask(scene: Scene, rng: random.Random, busy: frozenset[int] = frozenset()) -> Question | None:
+    """One question about things that are not `busy`, of a random kind among those the scene allows; None without any."""
+    kinds, free = list(KINDS.values()), [i for i in range(len(scene.things)) if i not in busy]
+    for make in rng.sample(kinds, len(kinds)):
+        for i in rng.sample(free, len(free)):
+            question = make(scene.things, i, rng)
+            if question and not question.about & busy:
+                return question
+    return None
+
+
+def dialogue(scene: Scene, turns: int = 3, number: int = 0) -> list[Question] | None:
+    """`turns` questions about different things of one scene, or None where the scene has too few to ask about.
+
+    `number` makes further dialogues about the same scene.
+    """
+    rng = generator(scene.split, scene.index, f"dialogue/{number}")
+    asked: list[Question] = []
+    for _ in range(turns):
+        busy: frozenset[int] = frozenset().union(*(q.about for q in asked))
+        question = ask(scene, rng, busy)
+        if question is None:
+            return None
+        asked.append(question)
+    return asked
