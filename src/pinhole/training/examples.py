@@ -1,0 +1,60 @@
+"""Dialogues as training sequences: all turns of a dialogue in one, with labels on the answers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, ProcessorMixin
+
+from pinhole.data import Dialogue
+from pinhole.transcript import Transcript, encode_turn
+
+
+def batch_of(model: PreTrainedModel, processor: ProcessorMixin, dialogues: list[Dialogue]) -> dict[str, Any]:
+    """Model inputs with `labels`: -100 everywhere but on the answers and the token that ends each of them.
+
+    The tokens are those that a `Chat` would feed turn by turn, with the reference answers as history.
+    """
+    tokenizer = processor.tokenizer
+    transcripts = [Transcript(processor) for _ in dialogues]
+    firsts = [
+        transcript.question(dialogue.turns[0].question, len(dialogue.images))
+        for transcript, dialogue in zip(transcripts, dialogues, strict=True)
+    ]
+    pictures = [picture for dialogue in dialogues for picture in dialogue.load_images()]
+    inputs = encode_turn(model, processor, firsts, pictures)
+    rows: list[tuple[list[int], list[int]]] = []
+    for row, (transcript, dialogue) in enumerate(zip(transcripts, dialogues, strict=True)):
+        ids = inputs["input_ids"][row][inputs["attention_mask"][row].bool()].tolist()
+        labels = [-100] * len(ids)
+        for i, turn in enumerate(dialogue.turns):
+            if i:
+                asked = tokenizer(transcript.question(turn.question), add_special_tokens=False)["input_ids"]
+                ids += asked
+                labels += [-100] * len(asked)
+            answer = [*tokenizer(turn.answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+            ids += answer
+            labels += answer
+            transcript.answer(turn.answer, tokenizer.eos_token)
+        rows.append((ids, labels))
+    length = max(len(ids) for ids, _ in rows)
+    pad = tokenizer.pad_token_id
+
+    def padded(values: list[list[int]], fill: int) -> torch.Tensor:
+        return torch.tensor([row + [fill] * (length - len(row)) for row in values], device=model.device)
+
+    inputs["input_ids"] = padded([ids for ids, _ in rows], pad)
+    inputs["attention_mask"] = padded([[1] * len(ids) for ids, _ in rows], 0)
+    inputs["labels"] = padded([labels for _, labels in rows], -100)
+    return inputs
+
+
+def order(count: int, batch: int, epoch: int, seed: int) -> Iterator[list[int]]:
+    """Batches of indices below `count`, shuffled anew each epoch, the same for the same seed; the last may be small."""
+    indices = list(range(count))
+    random.Random(f"{seed}/{epoch}").shuffle(indices)
+    for start in range(0, count, batch):
+        yield indices[start : start + batch]

@@ -1,0 +1,26 @@
+"""The losses of MetaCompress as pure functions (CVPR 2026, arXiv 2603.21701): L = KL + entropy + collapse."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def forward_kl(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
+    """KL(teacher || student), the mean over answer tokens, in nats.
+
+    Args:
+        teacher: (T, V) log-probabilities of the uncompressed model.
+        student: (T, V) log-probabilities of the compressed model.
+    """
+    return F.kl_div(student, teacher, log_target=True, reduction="batchmean")
+
+
+def row_entropy(p: torch.Tensor) -> torch.Tensor:
+    """Mean entropy of the rows of P (m, n), in nats: 0 where each output is one token, log n where it is the mean."""
+    return -(p * p.clamp_min(1e-12).log()).sum(-1).mean()  # clamped: the slope of p log p at 0 is infinite
+
+
+def largest_column_sum(p: torch.Tensor) -> torch.Tensor:
+    """max_j sum_i P_ij of P (m, n): 1 where outputs share no token, m where they all are the same one (a collapse)."""
+    return p.sum(0).max()

@@ -1,0 +1,74 @@
+"""What a training run leaves behind: its settings, its log, its checkpoints; and how a stopped run goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+
+class Run:
+    """The folder of one training run.
+
+    `training.json` holds the settings, `log.jsonl` every step's losses, `checkpoints/step-N` weights and optimizer.
+
+    Args:
+        out: the folder; it is made.
+        settings: what decides the run, as JSON values; a resumed run must have the same.
+        resume: go on from the newest checkpoint, where there is one.
+
+    Raises:
+        ValueError: the folder holds a run and `resume` is off, or that run had other settings.
+    """
+
+    def __init__(self, out: Path, settings: dict[str, Any], resume: bool) -> None:
+        self.out = out
+        self._checkpoints, self._log = out / "checkpoints", out / "log.jsonl"
+        described = out / "training.json"
+        if described.exists():
+            if not resume:
+                raise ValueError(
+                    f"{out} already holds a training run: give --resume to go on with it, or another --out"
+                )
+            before = json.loads(described.read_text())
+            unlike = [key for key in settings.keys() | before.keys() if settings.get(key) != before.get(key)]
+            if unlike:
+                pairs = "; ".join(f"{key} was {before.get(key)!r}, is {settings.get(key)!r}" for key in sorted(unlike))
+                raise ValueError(f"cannot resume the run in {out} with other settings: {pairs}")
+        out.mkdir(parents=True, exist_ok=True)
+        described.write_text(json.dumps(settings, indent=2) + "\n")
+
+    def latest(self) -> Path | None:
+        """The newest complete checkpoint."""
+        return max(self._checkpoints.glob("step-????????"), default=None)
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append one step's record."""
+        with self._log.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def save(self, step: int, method: Any, optimizer: Optimizer) -> None:
+        """Write a checkpoint; it is complete or absent, and the one before the last is removed."""
+        target = self._checkpoints / f"step-{step:08d}"
+        partial = self._checkpoints / "part"
+        shutil.rmtree(partial, ignore_errors=True)
+        method.save_pretrained(partial)
+        torch.save({"step": step, "optimizer": optimizer.state_dict()}, partial / "optimizer.pt")
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+        for old in sorted(self._checkpoints.glob("step-????????"))[:-2]:
+            shutil.rmtree(old)
+
+    def load_optimizer(self, checkpoint: Path, optimizer: Optimizer) -> int:
+        """Restore the optimizer, drop log lines of steps after the checkpoint, and return its step."""
+        state = torch.load(checkpoint / "optimizer.pt", weights_only=True)
+        optimizer.load_state_dict(state["optimizer"])
+        if self._log.exists():
+            lines = [line for line in self._log.read_text().splitlines() if line.endswith("}")]
+            kept = [line for line in lines if json.loads(line)["step"] <= state["step"]]
+            self._log.write_text("".join(line + "\n" for line in kept))
+        return state["step"]

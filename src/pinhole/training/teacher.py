@@ -1,0 +1,58 @@
+"""What the uncompressed model would say: once per dialogue, kept on disk for the epochs after the first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from pinhole.families.base import EncodedImage, Family
+from pinhole.method import InputMethod
+from pinhole.methods.full import Full
+from pinhole.shrink import Shrunk, shrink
+
+
+def answer_log_probs(
+    family: Family, inputs: dict[str, Any], method: InputMethod, images: list[EncodedImage]
+) -> tuple[torch.Tensor, Shrunk]:
+    """Log-probabilities (T, V) at the T answer tokens of a batch, in the order of its labels, and what was shrunk.
+
+    The vocabulary's logits are computed where answers are and nowhere else.
+    """
+    shrunk = shrink(family, inputs, method, images=images)
+    arguments = dict(shrunk.inputs)
+    labels = arguments.pop("labels")
+    hidden = family.model.base_model(**arguments, use_cache=False).last_hidden_state
+    logits = family.model.get_output_embeddings()(hidden[:, :-1][labels[:, 1:] != -100])
+    return logits.float().log_softmax(-1), shrunk
+
+
+class Teacher:
+    """The uncompressed model's log-probabilities, from the cache where they are there.
+
+    Args:
+        model_family: the frozen model.
+        cache: a folder with one safetensors file a dialogue (float16), or None to compute them every time.
+    """
+
+    def __init__(self, family: Family, cache: Path | None) -> None:
+        self._family, self._cache = family, cache
+        if cache is not None:
+            cache.mkdir(parents=True, exist_ok=True)
+
+    @torch.no_grad()
+    def __call__(self, names: list[int], inputs: dict[str, Any], images: list[EncodedImage]) -> torch.Tensor:
+        """Log-probabilities (T, V) for a batch; `names` are its dialogues' numbers in the data set."""
+        device = inputs["labels"].device
+        files = [self._cache / f"{name:08d}.safetensors" for name in names] if self._cache else []
+        if files and all(file.exists() for file in files):
+            return torch.cat([load_file(file)["log_probs"] for file in files]).to(device).float()
+        result, _ = answer_log_probs(self._family, inputs, Full(), images)
+        counts = (inputs["labels"][:, 1:] != -100).sum(-1).tolist()
+        for file, part in zip(files, result.split(counts), strict=False):
+            partial = file.with_suffix(".part")
+            save_file({"log_probs": part.half().cpu().contiguous()}, partial)
+            partial.replace(file)
+        return result

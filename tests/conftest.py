@@ -1,0 +1,33 @@
+"""Fixtures that many tests share."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pinhole.loading import load
+from pinhole.scenes.questions import dialogue
+from pinhole.scenes.world import make_scene, render
+
+
+@pytest.fixture(scope="session")
+def embedded():
+    """The embedded LVLM and its processor. Tests leave them as they are."""
+    return load("embedded", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """Twelve dialogues of three turns in the JSON Lines format; the folder they are in."""
+    folder = tmp_path_factory.mktemp("scenes")
+    lines = []
+    for index in range(40):
+        questions = dialogue(make_scene("validation", index))
+        if questions is None or len(lines) == 12:
+            continue
+        render(make_scene("validation", index)).save(folder / f"{index}.png")
+        turns = [{"question": q.text, "answer": q.answer, "kind": q.kind} for q in questions]
+        lines.append(json.dumps({"id": f"scene-{index}", "image": f"{index}.png", "turns": turns}))
+    (folder / "dialogues.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
