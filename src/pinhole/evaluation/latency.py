@@ -1,0 +1,47 @@
+"""Time to first token of each contender, one dialogue at a time, the contenders in turn."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, ProcessorMixin
+
+from pinhole.data import Dialogue
+from pinhole.evaluation.contender import Contender
+from pinhole.session import Session
+from pinhole.transcript import Transcript, encode_turn
+
+
+def times_to_first_token(
+    model: PreTrainedModel, processor: ProcessorMixin, contenders: list[Contender], dialogues: list[Dialogue]
+) -> dict[str, float]:
+    """Median milliseconds from the processor's output to the first token, by contender key.
+
+    Encoder, the method's own work and the LLM's prefill are all in it. The contenders take turns on every dialogue, so
+    that a machine that slows down slows all of them; the first dialogue warms up and does not count.
+    """
+    taken: dict[str, list[float]] = {contender.key: [] for contender in contenders}
+    for number, dialogue in enumerate([*dialogues[:1], *dialogues]):
+        text = Transcript(processor).question(dialogue.turns[0].question, len(dialogue.images))
+        inputs = encode_turn(model, processor, [text], dialogue.load_images())
+        for contender in contenders:
+            seconds = _first_token(model, contender, inputs)
+            if number:
+                taken[contender.key].append(1000 * seconds)
+    return {key: statistics.median(values) for key, values in taken.items()}
+
+
+def _first_token(model: PreTrainedModel, contender: Contender, inputs: dict[str, Any]) -> float:
+    _synchronize(model)
+    start = time.perf_counter()
+    Session(model, contender.method).ask(inputs, max_new_tokens=1, do_sample=False)
+    _synchronize(model)
+    return time.perf_counter() - start
+
+
+def _synchronize(model: PreTrainedModel) -> None:
+    if model.device.type == "cuda":
+        torch.cuda.synchronize(model.device)
