@@ -1,0 +1,102 @@
+"""The results as a table: in Markdown for pages, in colour for the terminal, as plain cells for the report."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from pinhole.view.cells import NONE, cells, columns, count, full_row, labels, percent, share_kept
+
+
+@dataclass(frozen=True)
+class Table:
+    """Formatted cells under their headings.
+
+    Attributes:
+        header: the headings.
+        groups: the rows, those of one `keep` together.
+    """
+
+    header: list[str]
+    groups: list[list[list[str]]]
+
+
+def result_table(results: dict[str, Any]) -> Table:
+    """Every row's accuracy and cost; larger `keep` first, so the uncompressed model leads.
+
+    Raises:
+        ValueError: the results have no rows.
+    """
+    rows = _rows(results)
+    full, names = full_row(rows), labels(rows)
+    pairs = sorted(zip(rows, names, strict=True), key=lambda pair: -share_kept(pair[0]))
+    grouped = itertools.groupby(pairs, key=lambda pair: share_kept(pair[0]))
+    return Table(columns(rows), [[cells(row, name, full) for row, name in group] for _, group in grouped])
+
+
+def kind_table(results: dict[str, Any]) -> Table:
+    """Every row's accuracy by kind of question, in the order of `result_table`; kinds as they first come up."""
+    rows = _rows(results)
+    kinds = list(dict.fromkeys(kind for row in rows for kind in row["by_kind"]))
+    pairs = sorted(zip(rows, labels(rows), strict=True), key=lambda pair: -share_kept(pair[0]))
+    grouped = itertools.groupby(pairs, key=lambda pair: share_kept(pair[0]))
+    groups = [
+        [
+            [name, count(row["kept_tokens"])]
+            + [percent(row["by_kind"][kind]) if kind in row["by_kind"] else NONE for kind in kinds]
+            for row, name in group
+        ]
+        for _, group in grouped
+    ]
+    return Table(["Method", "Visual tokens", *kinds], groups)
+
+
+def markdown_table(results: dict[str, Any]) -> str:
+    """The table of accuracy and cost as GitHub Markdown, one line per row, no line break at the end.
+
+    Raises:
+        ValueError: the results have no rows.
+    """
+    table = result_table(results)
+    rule = ["---", *["---:"] * (len(table.header) - 1)]
+    lines = [table.header, rule, *itertools.chain.from_iterable(table.groups)]
+    return "\n".join(f"| {' | '.join(map(_markdown, line))} |" for line in lines)
+
+
+def rich_table(results: dict[str, Any]) -> RichTable:
+    """The same table for the terminal: `rich.print(rich_table(results))`.
+
+    Raises:
+        ValueError: the results have no rows.
+    """
+    table = result_table(results)
+    shown = RichTable(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, padding=0)
+    for i, heading in enumerate(table.header):
+        shown.add_column(
+            Text(heading.replace(" [", "\n[").replace(" to ", "\nto ")),
+            justify="right" if i else "left",
+            no_wrap=i == 0,
+        )
+    for group in table.groups:
+        for name, *numbers in group:
+            lines = name.replace(" (", "\n(", 1).replace(", ", ",\n")
+            shown.add_row(Text(lines), *(Text(number.replace(" [", "\n[")) for number in numbers))
+        shown.add_section()
+    return shown
+
+
+def _rows(results: dict[str, Any]) -> list[dict[str, Any]]:
+    if not results["rows"]:
+        raise ValueError('results["rows"] is empty: there is nothing to show; run at least one method')
+    return results["rows"]
+
+
+def _markdown(cell: str) -> str:
+    for mark, written in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("\n", " ")):
+        cell = cell.replace(mark, written)
+    return cell
