@@ -134,6 +134,20 @@ def validate(model, count: int) -> dict[str, float]:
     return {"all": right.total() / asked.total(), **scores}
 
 
+@torch.no_grad()
+def look_up_by_likeness(model) -> None:
+    """Start half of the heads of layers 1 and 2 as look-ups: attend to what is like oneself, and copy it.
+
+    Queries and keys share one random projection, outputs undo the projection of the values. Training turns this into
+    "find the thing that was named and read its other attributes" much sooner than from independent matrices.
+    """
+    for layer in model.model.language_model.layers[1:3]:
+        attention = layer.self_attn
+        half = attention.q_proj.weight.shape[0] // 2
+        attention.k_proj.weight[:half] = attention.q_proj.weight[:half].normal_(std=0.1)
+        attention.o_proj.weight[:, :half] = attention.v_proj.weight[:half].normal_(std=0.1).T
+
+
 def learn_patches(model, steps: int, batch: int) -> None:
     """Stage 1: tower and projector, against dense labels."""
     embedding = model.get_input_embeddings().weight.detach()
@@ -244,6 +258,7 @@ def main() -> None:
         learn_patches(model, args.patch_steps, args.patch_batch)
         torch.save(model.state_dict(), patches)
     model.load_state_dict(torch.load(patches, weights_only=True))
+    look_up_by_likeness(model)
     learn_answers(model, args, args.out / "answers.pt")
     model.eval().save_pretrained(args.out / "checkpoint")
     build_processor().save_pretrained(args.out / "checkpoint")

@@ -1,0 +1,37 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help quickstart test lint format lock clean
+
+help:  ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]' --constraint constraints.txt
+	touch $@
+
+quickstart: $(VENV)/.installed  ## train MetaCompress on the embedded LVLM, compare it, write out/quickstart/report.html
+	$(BIN)/pinhole quickstart --out out/quickstart
+
+test: $(VENV)/.installed  ## the test suite, on two processes
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not gpu'
+
+lint: $(VENV)/.installed  ## ruff and mypy
+	$(BIN)/ruff format --check src tests runs
+	$(BIN)/ruff check src tests runs
+	$(BIN)/mypy
+
+format: $(VENV)/.installed  ## rewrite the code in the house style
+	$(BIN)/ruff check --fix src tests runs
+	$(BIN)/ruff format src tests runs
+
+lock:  ## renew constraints.txt from the newest releases that fit; torch stays where it is
+	$(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/pip install --quiet '.[dev]' torch==2.13.0
+	$(VENV)/lock/bin/pip freeze --exclude pinhole-vlm | sed 's/+cpu//' > constraints.txt
+	rm -r $(VENV)/lock
+
+clean:  ## everything that was made
+	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache

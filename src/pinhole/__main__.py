@@ -1,0 +1,5 @@
+"""`python -m pinhole`."""
+
+from pinhole.cli import main
+
+main()

@@ -1,0 +1,202 @@
+"""The command line: what a user types, and the one message that bad input gets."""
+
+import json
+import os
+import subprocess
+import sys
+from typing import Annotated
+
+import pytest
+import typer
+from PIL import Image
+
+from pinhole import cli
+
+
+@pytest.fixture
+def pinhole(monkeypatch, capsys):
+    """Run `pinhole ...` in this process; returns (exit code, standard output, standard error)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pinhole", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+            raise SystemExit(0)
+        out, err = capsys.readouterr()
+        return stopped.value.code or 0, out, err
+
+    return call
+
+
+def test_help_lists_every_command(pinhole):
+    code, out, _ = pinhole("--help")
+    assert code == 0
+    for command in ("methods", "train", "eval", "chat", "scenes", "quickstart"):
+        assert f"  {command} " in out
+
+
+@pytest.mark.parametrize("command", ["methods", "train", "eval", "chat", "scenes", "quickstart"])
+def test_every_option_of_every_command_is_explained(command):
+    group = typer.main.get_command(cli.app)
+    params = group.commands[command].params
+    assert all(getattr(param, "help", None) for param in params), [p.name for p in params]
+
+
+def test_methods_lists_the_registry(pinhole):
+    code, out, _ = pinhole("methods")
+    assert code == 0
+    for name in ("full", "random", "sample", "spatial", "metacompress"):
+        assert f"\n {name} " in out
+
+
+def test_scenes_train_eval_chat(pinhole, tmp_path):
+    assert pinhole("scenes", "--split", "train", "--count", 4, "--out", tmp_path / "data", "--quiet")[0] == 0
+    data = tmp_path / "data" / "dialogues.jsonl"
+    weights = tmp_path / "weights"
+    arguments = [
+        "--data",
+        data,
+        "--out",
+        weights,
+        "--method",
+        "metacompress:keep=0.1,d_c=8",
+        "--epochs",
+        1,
+        "--batch",
+        2,
+    ]
+    code, out, err = pinhole("train", *arguments, "--quiet", "--device", "cpu")
+    assert code == 0, err
+    assert f"metacompress:{weights}" in out.replace("\n", "")
+    results = tmp_path / "results"
+    arguments = ["--data", data, "--out", results, "--ttft-dialogues", 1, "--quiet", "--device", "cpu"]
+    code, out, err = pinhole(
+        "eval", *arguments, "--methods", "full", "sample", f"metacompress:{weights}", "--keep", "0.1", "32"
+    )
+    assert code == 0, err
+    rows = json.loads((results / "results.json").read_text())["rows"]
+    assert [(row["method"], row["keep"]) for row in rows] == [
+        ("full", 1.0), ("sample", 0.1), ("sample", 32), ("metacompress", 0.1), ("metacompress", 32),
+    ]  # fmt: skip
+    picture = next((tmp_path / "data" / "images").iterdir())
+    arguments = [
+        "--method",
+        f"metacompress:{weights}",
+        "--question",
+        "How many circles are there?",
+        "What shape is it?",
+    ]
+    code, out, err = pinhole("chat", "--image", picture, *arguments, "--max-new-tokens", 3, "--device", "cpu")
+    assert code == 0, err
+    assert "(144 visual tokens, 14 kept)" in out
+    assert len(out.strip().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--methods", "a", "b"], ["--methods", "a", "--methods", "b"], ["--methods=a", "--methods", "b"]]
+)
+def test_values_may_follow_an_option_together_or_one_by_one(arguments):
+    app = typer.Typer()
+    seen = []
+
+    @app.command(cls=cli.SpreadCommand)
+    def command(methods: Annotated[list[str], typer.Option()], other: str = ""):
+        seen.extend([methods, other])
+
+    app([*arguments, "--other", "c"], standalone_mode=False)
+    assert seen == [["a", "b"], "c"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["eval", "--methods", "sampel"], "no method 'sampel'; did you mean 'sample'?"),
+        (["eval", "--methods", "random:sed=1"], "random has no setting 'sed'; did you mean 'seed'?"),
+        (["eval", "--methods", "sample", "--keep", "0"], "--keep 0: keep as a count is at least 1"),
+        (["eval", "--methods", "sample", "--keep", "1.5"], "--keep 1.5: keep as a share lies in (0, 1]"),
+        (["eval", "--methods", "sample", "--keep", "-0.1"], "keep as a share lies in (0, 1]"),
+        (["eval", "--methods", "sample", "--keep", "much"], "--keep much: not a number"),
+        (["eval", "--methods", "sample", "--keep", "500"], "cannot keep 500 of 144 visual tokens"),
+        (["eval", "--methods", "metacompress:nowhere"], "no folder 'nowhere' with metacompress weights"),
+        (["eval", "--methods", "full", "--model", "./nowhere"], "no folder 'nowhere'"),
+        (["eval", "--methods", "full", "--dtype", "float7"], "no dtype 'float7'"),
+        (["eval", "--methods", "full", "--history", "both"], "history is own or gold"),
+        (["train", "--method", "sample"], "sample has nothing to learn"),
+        (["train", "--lr", "-1"], "lr and clip are above 0"),
+    ],
+)
+def test_bad_input_gets_one_message_and_a_code_that_is_not_0(pinhole, scenes, tmp_path, arguments, message):
+    code, _, err = pinhole(*arguments, "--data", scenes, "--out", tmp_path / "out", "--device", "cpu", "--quiet")
+    assert code == 1
+    assert err.startswith("error: ")
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_bad_data_names_every_line(pinhole, tmp_path):
+    (tmp_path / "data.jsonl").write_text('{}\n{"image": "x.png", "turns": []}\n')
+    code, _, err = pinhole("train", "--data", tmp_path / "data.jsonl", "--out", tmp_path / "out")
+    assert code == 1
+    assert "line 1" in err
+    assert "line 2" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_compressor_of_another_width_is_refused(pinhole, scenes, tmp_path):
+    from pinhole.methods.metacompress import MetaCompress
+
+    MetaCompress.create(64).save_pretrained(tmp_path / "other")
+    spec = f"metacompress:{tmp_path / 'other'}"
+    code, _, err = pinhole("eval", "--data", scenes, "--out", tmp_path / "out", "--methods", spec, "--device", "cpu")
+    assert code == 1
+    assert "width 64, the model's is 192" in err
+
+
+def test_a_text_model_is_refused_with_the_supported_types(pinhole, scenes, tmp_path):
+    from transformers import CLIPVisionConfig
+
+    CLIPVisionConfig().save_pretrained(tmp_path / "clip")
+    arguments = ["--data", scenes, "--out", tmp_path / "out", "--methods", "full", "--model", tmp_path / "clip"]
+    code, _, err = pinhole("eval", *arguments)
+    assert code == 1
+    assert "cannot load a vision-language model" in err
+
+
+@pytest.mark.parametrize("name", ["truncated.png", "text.png"])
+def test_a_picture_that_cannot_be_used_is_named(pinhole, tmp_path, name):
+    Image.effect_noise((64, 64), 50).save(tmp_path / "whole.png")
+    content = (tmp_path / "whole.png").read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2] if name == "truncated.png" else b"hello")
+    code, _, err = pinhole("chat", "--image", tmp_path / name, "--question", "What is it?")
+    assert code == 1
+    assert name in err
+
+
+def test_a_folder_that_cannot_be_written_is_named(pinhole, scenes, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = pinhole("eval", "--data", scenes, "--out", tmp_path / "file" / "out", "--methods", "full")
+    assert code == 1
+    assert str(tmp_path / "file") in err
+
+
+def test_interrupting_keeps_what_is_done(scenes, tmp_path):
+    """Ctrl-C in the middle of an evaluation: exit code 130, one message, whole lines on disk."""
+    import signal
+    import time
+
+    command = [sys.executable, "-m", "pinhole", "eval", "--data", str(scenes), "--out", str(tmp_path), "--batch", "1"]
+    command += ["--methods", "full", "random", "sample", "spatial", "--keep", "0.1", "0.25", "0.5", "--device", "cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
+    answers = tmp_path / "answers.jsonl"
+    deadline = time.time() + 120
+    while (not answers.exists() or not answers.stat().st_size) and time.time() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    err = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 130
+    assert "what is done is kept" in err
+    assert "Traceback" not in err
+    lines = answers.read_text().splitlines()
+    assert 0 < len(lines) < 120
+    assert all(json.loads(line) for line in lines)
