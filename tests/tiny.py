@@ -80,8 +80,9 @@ def words(count: int, seed: int, batch: int = 1) -> dict[str, torch.Tensor]:
 
 
 def method(name: str, keep: float | int = 0.25, width: int = WIDTH):
-    """A method of the registry, with untrained weights where it learns."""
-    return MethodSpec.parse(name).build(width, keep)
+    """A method of the registry, with untrained weights in float64 where it learns."""
+    made = MethodSpec.parse(name).build(width, keep)
+    return made.double() if isinstance(made, torch.nn.Module) else made
 
 
 METHODS = method_names()

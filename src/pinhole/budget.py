@@ -24,7 +24,7 @@ def check_keep(keep: Keep) -> Keep:
     if isinstance(keep, int) and keep < 1:
         raise ValueError(f"keep as a count is at least 1, got {keep}")
     if isinstance(keep, float) and not 0 < keep <= 1:
-        hint = f"; for {int(keep)} tokens write keep={int(keep)}" if keep > 1 and keep == int(keep) else ""
+        hint = f"; for {int(keep)} tokens write keep={int(keep)}" if keep > 1 and keep.is_integer() else ""
         raise ValueError(f"keep as a share lies in (0, 1], got {keep}{hint}")
     return keep
 
@@ -39,7 +39,7 @@ def kept_tokens(n: int, keep: Keep) -> int:
     """
     check_keep(keep)
     if isinstance(keep, float):
-        return max(1, math.floor(n * Fraction(repr(keep)) + Fraction(1, 2)))
+        return max(1, math.floor(n * Fraction(repr(float(keep))) + Fraction(1, 2)))
     if keep > n:
         raise ValueError(
             f"cannot keep {keep} of {n} visual tokens: give a count of at most {n}, or a share such as 0.1"

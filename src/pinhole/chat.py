@@ -84,11 +84,14 @@ class Chat:
 
         thread = Thread(target=run, daemon=True)
         thread.start()
-        yield from streamer
-        thread.join()
+        try:
+            yield from streamer
+        finally:  # also where the caller stops listening: the session holds the whole answer by then
+            thread.join()
+            if isinstance(result[0], torch.Tensor):
+                self._note(result[0])
         if isinstance(result[0], BaseException):
             raise result[0]
-        self._note(result[0])
 
     def _inputs(self, question: str, images: list[ImageSource] | None) -> dict[str, Any]:
         pictures = [load_image(image) for image in images or ()]

@@ -41,10 +41,12 @@ class Compression:
         self._hook = model.register_forward_pre_hook(self._before_forward, with_kwargs=True)
 
         @functools.wraps(self._generate)
-        def generate(inputs: torch.Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
-            return self._shrunk_generate(inputs, *args, **kwargs)
+        def generate(
+            inputs: torch.Tensor | None = None, generation_config: Any = None, *args: Any, **kwargs: Any
+        ) -> Any:
+            return self._shrunk_generate(inputs, generation_config, *args, **kwargs)
 
-        model.generate = generate  # type: ignore[method-assign, assignment]
+        model.generate = generate
         _attached.add(model)
 
     def remove(self) -> None:
@@ -56,7 +58,7 @@ class Compression:
         if self._own_generate is None:
             del self._model.__dict__["generate"]
         else:
-            self._model.generate = self._own_generate  # type: ignore[method-assign]
+            self._model.generate = self._own_generate
 
     def __enter__(self) -> Self:
         return self
@@ -76,26 +78,27 @@ class Compression:
             kwargs = {**dict(zip(inspect.signature(model.forward).parameters, args, strict=False)), **kwargs}
         return (), self._shrink(kwargs) if self._family.has_pixels(kwargs) else kwargs
 
-    def _shrunk_generate(self, inputs: torch.Tensor | None, *args: Any, **kwargs: Any) -> Any:
+    def _shrunk_generate(self, inputs: torch.Tensor | None, config: Any, *args: Any, **kwargs: Any) -> Any:
         """`generate` with shrunk inputs; what it returns starts with the prompt as it was given."""
         if inputs is not None:
             kwargs["input_ids"] = inputs
         if not self._family.has_pixels(kwargs):
-            return self._generate(None, *args, **kwargs)
+            return self._generate(None, config, *args, **kwargs)
         cache = kwargs.get("past_key_values")
         if cache is not None and cache.get_seq_length():
             raise ValueError(
                 "the KV cache holds a compressed conversation, whose length differs from these input_ids: "
                 "continue conversations through pinhole.Chat"
             )
-        prompt = kwargs["input_ids"]
         with torch.no_grad():
             shrunk = self._shrink(kwargs)
+        prompt = kwargs["input_ids"]
         length = shrunk["input_ids"].shape[1]
         for limit in ("max_length", "min_length"):
-            if kwargs.get(limit) is not None:
-                shrunk[limit] = kwargs[limit] - (prompt.shape[1] - length)
-        output = self._generate(None, *args, **shrunk)
+            given = kwargs.get(limit, getattr(config, limit, None))
+            if given:
+                shrunk[limit] = given - (prompt.shape[1] - length)
+        output = self._generate(None, config, *args, **shrunk)
 
         def with_prompt(ids: torch.Tensor) -> torch.Tensor:
             copies = prompt.repeat_interleave(len(ids) // len(prompt), 0).to(ids.device)

@@ -15,7 +15,7 @@ ImageSource = str | os.PathLike[str] | bytes | Image.Image
 def load_image(source: ImageSource) -> Image.Image:
     """One RGB picture.
 
-    Orientation tags are applied, transparency is laid on white, and 16-bit and floating-point grey are scaled to 8 bits.
+    Orientation tags are applied, transparency is laid on white, 16-bit and floating-point grey are scaled to 8 bits.
 
     Args:
         source: a file's path, its bytes, or a PIL image.

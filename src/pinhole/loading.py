@@ -30,8 +30,10 @@ def load(name: str, dtype: str = "auto", device: str | None = None) -> tuple[Pre
         name = str(checkpoint())
     if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise ValueError(f"no dtype {dtype!r}: give auto, float32, bfloat16 or float16")
-    if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
-        raise ValueError(f"no folder {name!r}: give a checkpoint folder, a hub name, or {EMBEDDED!r}")
+    if name.startswith((".", "/", "~")):
+        name = str(Path(name).expanduser())
+        if not Path(name).is_dir():
+            raise ValueError(f"no folder {name!r}: give a checkpoint folder, a hub name, or {EMBEDDED!r}")
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pinhole.budget import Keep, check_keep, kept_tokens
@@ -80,5 +81,5 @@ class Learned(InputMethod):
 
     @classmethod
     @abstractmethod
-    def from_pretrained(cls, path: str, **settings: Any) -> Self:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **settings: Any) -> Self:
         """Weights from a folder or a hub name; `settings` (such as `keep`) replace the saved ones."""

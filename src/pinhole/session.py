@@ -55,16 +55,22 @@ class Session:
 
         A turn that fails leaves the session as it was before.
         """
-        before = (self.input_ids, self.attention_mask, self.position_ids, self.reductions, self._cache.get_seq_length())
+        ids, mask, positions = self.input_ids, self.attention_mask, self.position_ids
+        reductions, asked, cached = self.reductions, self._asked, self._cache.get_seq_length()
         try:
             return self._ask(dict(inputs), generate)
         except BaseException:
-            *state, cached = before
-            self.input_ids, self.attention_mask, self.position_ids, self.reductions = state
-            self._cache.crop(cached)
+            self.input_ids, self.attention_mask, self.position_ids = ids, mask, positions
+            self.reductions, self._asked = reductions, asked
+            self._rewind(cached)
             raise
 
     def _ask(self, inputs: dict[str, Any], generate: dict[str, Any]) -> torch.Tensor:
+        for name in ("num_beams", "num_return_sequences"):
+            if generate.setdefault(name, 1) != 1:
+                raise ValueError(f"a dialogue has one continuation: {name} is 1 here, got {generate[name]}")
+        if self._asked and len(inputs["input_ids"]) != len(self.input_ids):
+            raise ValueError(f"this session holds {len(self.input_ids)} dialogue(s), got {len(inputs['input_ids'])}")
         mask = inputs.setdefault("attention_mask", torch.ones_like(inputs["input_ids"]))
         inputs["position_ids"] = (mask.long().cumsum(-1) - 1).clamp_min(0)
         if self._family.has_pixels(inputs):
@@ -84,16 +90,22 @@ class Session:
         )
         ids = ids if isinstance(ids, torch.Tensor) else ids.sequences
         answer = ids[:, self._asked :]
-        said = self._until_end(answer)
+        said = self._until_end(answer, generate.get("eos_token_id", self._model.generation_config.eos_token_id))
         self._append(answer, said, (said.cumsum(-1) - 1).clamp_min(0))
         return answer
 
     def retract(self) -> None:
         """Forget the latest answer, so that another (say the reference) can take its place in the next turn's text."""
-        self._cache.crop(self._asked)
+        self._rewind(self._asked)
         self.input_ids = self.input_ids[:, : self._asked]
         self.attention_mask = self.attention_mask[:, : self._asked]
         self.position_ids = self.position_ids[:, : self._asked]
+
+    def _rewind(self, length: int) -> None:
+        """Cut the cache to `length` tokens, layer by layer: a pass that failed half-way fed only some of them."""
+        for layer in self._cache.layers:
+            if (surplus := layer.get_seq_length() - length) > 0:
+                layer.crop(-surplus)
 
     def _append(self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor) -> None:
         if self.input_ids.numel():
@@ -105,9 +117,8 @@ class Session:
             positions = torch.cat([self.position_ids, positions], 1)
         self.input_ids, self.attention_mask, self.position_ids = ids, mask, positions
 
-    def _until_end(self, answer: torch.Tensor) -> torch.Tensor:
+    def _until_end(self, answer: torch.Tensor, ends: int | list[int] | None) -> torch.Tensor:
         """(B, T) one up to and including each row's first end-of-sequence token."""
-        ends = self._model.generation_config.eos_token_id
         if ends is None:
             return torch.ones_like(answer)
         is_end = torch.isin(answer, torch.tensor(ends, device=answer.device))

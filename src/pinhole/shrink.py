@@ -69,13 +69,19 @@ def shrink(
         positions: overrides the family's choice.
         images: `family.encode(inputs)`, where it was already run.
 
-    Rows that lose different numbers of tokens are padded again on the side on which they were.
+    Rows that lose different numbers of tokens are padded again on the side on which they were; padding that all rows
+    share stays.
     """
     if inputs.get("input_ids") is None:
         raise ValueError("visual tokens can only be reduced where the prompt is given as input_ids, not inputs_embeds")
     ids = inputs["input_ids"]
     mask = inputs.get("attention_mask")
     mask = torch.ones_like(ids) if mask is None else mask
+    if mask.shape != ids.shape:
+        raise ValueError(
+            f"attention_mask is {tuple(mask.shape)} for input_ids of {tuple(ids.shape)}: images are reduced in the "
+            "first pass of a context; continue a conversation through pinhole.Chat or pinhole.Session"
+        )
     used = {name for name in inputs if name in family.pixel_keys}
     if images is None:
         images, names = family.encode(inputs)
@@ -115,7 +121,7 @@ def _sources(
                 start = int(columns[-1]) + 1
         kept = torch.cat([*pieces, everything[start:]])
         rows.append(kept[mask[row, kept].bool()])
-    length = max(len(kept) for kept in rows)
+    length = max(len(kept) for kept in rows) + ids.shape[1] - int(mask.sum(-1).max())
     source = torch.zeros(len(ids), length, dtype=torch.long, device=ids.device)
     shrunk_mask = torch.zeros(len(ids), length, dtype=mask.dtype, device=ids.device)
     padded_left = bool(mask[:, -1].all())

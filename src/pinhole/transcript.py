@@ -33,14 +33,28 @@ class Transcript:
         """The text that the next question adds, up to where its answer starts; its images come before its words.
 
         Asking again before `answer` replaces the question.
+
+        Raises:
+            ValueError: the words contain the model's own mark of an image, or the template prints no mark for one.
         """
+        image = self._processor.image_token
+        if image in text:
+            raise ValueError(f"the question contains {image!r}, with which this model marks an image: leave it out")
         parts: list[dict[str, str]] = [{"type": "image"} for _ in range(images)]
         self._pending = {"role": "user", "content": [*parts, {"type": "text", "text": text}]}
-        messages = [*self._said, self._pending]
+        messages, mark = [*self._said, self._pending], _MARK
+        while mark in text:
+            mark += _MARK
         if self._said:
-            messages[-2] = _assistant(_MARK)
+            messages[-2] = _assistant(mark)
         rendered = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return rendered.rpartition(_MARK)[2].removeprefix(self._end)
+        turn = rendered.rpartition(mark)[2].removeprefix(self._end)
+        if turn.count(image) != images:
+            raise ValueError(
+                f"the chat template printed {turn.count(image)} {image!r} for {images} image(s): "
+                "set a processor.chat_template that marks every image"
+            )
+        return turn
 
     def answer(self, text: str, end: str = "") -> None:
         """Note the answer to the latest question, and the text of the token that ended it: it is not repeated."""

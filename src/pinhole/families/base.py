@@ -111,5 +111,5 @@ class Family:
         return inputs["pixel_values"][i]
 
     def decided(self, features: list[torch.Tensor]) -> dict[str, BaseModelOutputWithPooling]:
-        """Features that take the encoder's place, in the form `forward` and `generate` accept since transformers 5.18."""
-        return {"image": BaseModelOutputWithPooling(pooler_output=features)}  # type: ignore[arg-type]
+        """Features that take the encoder's place, in the form that `forward` and `generate` of transformers accept."""
+        return {"image": BaseModelOutputWithPooling(pooler_output=features)}

@@ -6,20 +6,20 @@ import math
 from typing import Any, Literal, Self
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import nn
 
 from pinhole.budget import Keep, check_keep
+from pinhole.hub import HubWeights
 from pinhole.method import Learned
 from pinhole.reduction import Reduction
 from pinhole.visual import VisualTokens
 
 
-class MetaCompress(nn.Module, PyTorchModelHubMixin, Learned, library_name="pinhole", license="apache-2.0"):
+class MetaCompress(nn.Module, HubWeights, Learned, library_name="pinhole", license="apache-2.0"):
     """X~ = P X with P = softmax_rows(Q diag(b) K^T / sqrt(d_c)), Q = Pool(Z + E_pos) W_q, K = (Z + E_pos) W_k.
 
-    "Multi-turn visual token compression", MetaCompress, CVPR 2026, arXiv 2603.21701, equations 4-6. The values are the
-    raw X; one set of weights (2 d d_c + d_c numbers, and the temperature) serves any n and any `keep`.
+    MetaCompress, CVPR 2026, arXiv 2603.21701. Z is X (normalised, see below); the values are the raw X. One set of
+    weights (2 d d_c + d_c numbers, and the temperature) serves any n and any `keep`.
 
     Where the paper is silent, each choice is a setting:
 
@@ -59,9 +59,12 @@ class MetaCompress(nn.Module, PyTorchModelHubMixin, Learned, library_name="pinho
                 raise ValueError(f"{setting} is one of {', '.join(allowed)}, got {value!r}")
         if min(width, d_c, kernel) < 1:
             raise ValueError(f"width, d_c and kernel are at least 1, got {width}, {d_c}, {kernel}")
+        if temperature is not None and temperature <= 0:
+            raise ValueError(f"temperature is above 0, or None for the formula as printed; got {temperature}")
         self.keep = check_keep(keep)
         self.width, self.d_c, self.kernel = width, d_c, kernel
         self.normalize, self.positions = normalize, positions
+        self._start = {"temperature": temperature, "init_std": init_std}
         w = torch.randn(width, d_c) * (width**-0.5 if init_std is None else init_std)
         self.w_q, self.w_k = nn.Parameter(w.clone()), nn.Parameter(w.clone())
         self.b = nn.Parameter(torch.ones(d_c))
@@ -69,18 +72,19 @@ class MetaCompress(nn.Module, PyTorchModelHubMixin, Learned, library_name="pinho
 
     @classmethod
     def create(cls, width: int, seed: int = 0, **settings: Any) -> Self:
+        """Untrained weights for an LLM of this width; the global random state is left alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return cls(width, **settings)
 
     def forward(self, x: torch.Tensor, m: int) -> torch.Tensor:
-        """P, (m, n), float32, for the tokens `x` (n, d). Every row sums to 1."""
-        z = x.float()
+        """P, (m, n), in the dtype of the weights, for the tokens `x` (n, d). Every row sums to 1."""
+        z = x.to(self.w_q.dtype)
         if self.normalize == "image":
             z = z - z.mean(0)
             z = z * (self.width**0.5 / z.norm(dim=-1).mean().clamp_min(1e-6))
         if self.positions == "sinusoidal":
-            z = z + _sinusoids(len(z), self.width, z.device)
+            z = z + _sinusoids(len(z), self.width, z.device).to(z.dtype)
         queries = _pool(z, m, self.kernel) @ self.w_q
         logits = (queries * self.b) @ (z @ self.w_k).T / self.d_c**0.5
         if self.log_temperature is not None:
@@ -88,10 +92,13 @@ class MetaCompress(nn.Module, PyTorchModelHubMixin, Learned, library_name="pinho
         return logits.softmax(-1)
 
     def reduce(self, image: VisualTokens) -> Reduction:
+        """P for this image; gradients reach the weights."""
         return Reduction.mix(self(image.x, self.count(image.n)))
 
     def settings(self) -> dict[str, Any]:
-        return {key: value for key, value in (self._hub_mixin_config or {}).items() if key not in ("keep", "width")}
+        """Every setting but `keep`, as at the start of training."""
+        fields = ("d_c", "kernel", "normalize", "positions")
+        return {name: getattr(self, name) for name in fields} | self._start
 
     def flops(self, n: int, m: int, width: int) -> int:
         """Both projections, Q K^T and P X."""
@@ -102,10 +109,8 @@ def _pool(z: torch.Tensor, m: int, kernel: int) -> torch.Tensor:
     """(m, d): means of m windows of `kernel` neighbours, spread evenly from the first token to the last."""
     n = len(z)
     kernel = min(kernel, n)
-    starts = (
-        torch.arange(m, device=z.device) * (n - kernel) // max(m - 1, 1) if m > 1 else z.new_tensor([(n - kernel) // 2])
-    )
-    return z[starts.long()[:, None] + torch.arange(kernel, device=z.device)].mean(1)
+    starts = torch.arange(m, device=z.device) * (n - kernel) // (m - 1) if m > 1 else torch.tensor([(n - kernel) // 2])
+    return z[starts.to(z.device)[:, None] + torch.arange(kernel, device=z.device)].mean(1)
 
 
 def _sinusoids(n: int, width: int, device: torch.device) -> torch.Tensor:

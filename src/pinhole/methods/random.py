@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,7 @@ class Random(TrainingFree):
 
     def reduce(self, image: VisualTokens) -> Reduction:
         """Draw m of n without replacement."""
-        generator = torch.Generator().manual_seed((self.seed << 32) + image.fingerprint)
+        # one 32-bit number of both: torch's CPU generator ignores every higher bit of a seed
+        generator = torch.Generator().manual_seed(zlib.crc32(str(self.seed).encode(), image.fingerprint))
         chosen = torch.randperm(image.n, generator=generator)[: self.count(image.n)]
         return Reduction.select(chosen.sort().values.to(image.x.device), image.n)

@@ -17,7 +17,39 @@ from pinhole.scenes.world import COLORS, SHAPES, SIDE
 
 PATCH = 12
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>", "USER:", "ASSISTANT:")
-WORDS = ["?", ",", "what", "which", "where", "how", "many", "is", "are", "there", "a", "an", "the", "object", "objects", "on", "of", "or", "color", "shape", "digit", "place", "yes", "no", "none", "left", "right", "top", "bottom", "list", "crosses"]
+WORDS = [
+    "?",
+    ",",
+    "what",
+    "which",
+    "where",
+    "how",
+    "many",
+    "is",
+    "are",
+    "there",
+    "a",
+    "an",
+    "the",
+    "object",
+    "objects",
+    "on",
+    "of",
+    "or",
+    "color",
+    "shape",
+    "digit",
+    "place",
+    "yes",
+    "no",
+    "none",
+    "left",
+    "right",
+    "top",
+    "bottom",
+    "list",
+    "crosses",
+]
 VOCABULARY = (
     *SPECIAL,
     *WORDS,

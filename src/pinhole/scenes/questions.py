@@ -34,12 +34,12 @@ def _reference(things: tuple[Thing, ...], i: int, rng: random.Random, avoid: str
 
 def _color(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | None:
     name = _reference(things, i, rng, avoid="color")
-    return name and Question(f"What color is {name}?", things[i].color, "color", frozenset({i}))
+    return None if name is None else Question(f"What color is {name}?", things[i].color, "color", frozenset({i}))
 
 
 def _shape(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | None:
     name = _reference(things, i, rng, avoid="shape")
-    return name and Question(f"What shape is {name}?", things[i].shape, "shape", frozenset({i}))
+    return None if name is None else Question(f"What shape is {name}?", things[i].shape, "shape", frozenset({i}))
 
 
 def _count(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | None:
@@ -67,15 +67,15 @@ def _exist(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | 
             return None
         color, shape = rng.choice(options)
     article = "an" if color == "orange" else "a"
-    answer = "yes" if (color, shape) in there else "no"
-    return Question(f"Is there {article} {color} {shape}?", answer, "exist", frozenset({i}))
+    found = {j for j, o in enumerate(things) if (o.color, o.shape) == (color, shape)}
+    return Question(f"Is there {article} {color} {shape}?", "yes" if found else "no", "exist", frozenset(found or {i}))
 
 
 def _position(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | None:
     name, thing = _reference(things, i, rng), things[i]
-    if min(abs(thing.x - SIDE / 2), abs(thing.y - SIDE / 2)) < MARGIN:
+    if name is None or min(abs(thing.x - SIDE / 2), abs(thing.y - SIDE / 2)) < MARGIN:
         return None
-    return name and Question(f"Where is {name}?", place(thing), "position", frozenset({i}))
+    return Question(f"Where is {name}?", place(thing), "position", frozenset({i}))
 
 
 def _digit(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | None:
@@ -111,7 +111,7 @@ def place(thing: Thing) -> str:
 
 
 def ask(scene: Scene, rng: random.Random, busy: frozenset[int] = frozenset()) -> Question | None:
-    """One question about things that are not `busy`, of a random kind among those the scene allows; None without any."""
+    """One question about things that are not `busy`, of a random kind that the scene allows; None without any."""
     kinds, free = list(KINDS.values()), [i for i in range(len(scene.things)) if i not in busy]
     for make in rng.sample(kinds, len(kinds)):
         for i in rng.sample(free, len(free)):

@@ -68,7 +68,7 @@ def generator(split: str, index: int, purpose: str = "scene") -> random.Random:
 
 
 def make_scene(split: str, index: int) -> Scene:
-    """Three to six things with free positions and sizes that do not overlap."""
+    """Three to six things of free positions and sizes. Their circles do not overlap; in few scenes two corners meet."""
     rng = generator(split, index)
     wanted = rng.randint(3, 6)
     things: list[Thing] = []

@@ -1,0 +1,99 @@
+"""The arrows of the architecture, held against the import statements themselves."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import pinhole
+
+ROOT = Path(pinhole.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+CORE = ("reduction", "budget", "visual", "method", "registry", "shrink", "compress", "session", "transcript", "chat")
+APPLICATIONS = ("training", "evaluation", "benchmark", "view", "serving", "cli")
+
+
+def name_of(path: Path) -> str:
+    return ".".join(("pinhole", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of Pinhole that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} uses a relative import"
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] == "pinhole"}
+
+
+def within(modules: set[str], *packages: str) -> set[str]:
+    return {m for m in modules for package in packages if m == package or m.startswith(package + ".")}
+
+
+def test_the_reader_of_imports_sees_them():
+    assert "pinhole.session.Session" in imported(ROOT / "chat.py")
+    assert "pinhole.scenes.checkpoint" in imported(ROOT / "loading.py"), "imports inside functions count"
+
+
+@pytest.mark.parametrize("module", ["reduction", "budget", "visual"])
+def test_plain_data_imports_nothing_of_pinhole(module):
+    assert imported(ROOT / f"{module}.py") == set()
+
+
+def test_methods_know_no_family_and_families_no_method():
+    for path in (ROOT / "methods").glob("*.py"):
+        allowed = within(imported(path), "pinhole.reduction", "pinhole.budget", "pinhole.method", "pinhole.visual")
+        assert imported(path) == allowed, path
+    for path in (ROOT / "families").glob("*.py"):
+        allowed = within(imported(path), "pinhole.reduction", "pinhole.budget", "pinhole.visual", "pinhole.families")
+        assert imported(path) == allowed, path
+
+
+def test_a_method_imports_no_other_method():
+    for path in (ROOT / "methods").glob("*.py"):
+        assert not within(imported(path), "pinhole.methods"), path
+
+
+@pytest.mark.parametrize("module", ["shrink", "compress", "transcript", "chat", "method", "budget"])
+def test_what_edits_models_knows_no_concrete_method(module):
+    assert not within(imported(ROOT / f"{module}.py"), "pinhole.methods", "pinhole.registry")
+
+
+def test_a_session_knows_the_method_that_keeps_everything_and_no_other():
+    assert within(imported(ROOT / "session.py"), "pinhole.methods", "pinhole.registry") == {
+        "pinhole.methods.full",
+        "pinhole.methods.full.Full",
+    }
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_the_core_knows_no_application_of_it(module):
+    applications = [f"pinhole.{name}" for name in APPLICATIONS]
+    assert not within(imported(ROOT / f"{module}.py"), *applications, "pinhole.scenes")
+
+
+def test_only_compress_hooks_a_model():
+    hook = re.compile(r"register_\w*hook|\.generate = |__dict__")
+    for path in FILES:
+        if name_of(path) in [f"pinhole.{module}" for module in CORE if module != "compress"]:
+            assert not hook.search(path.read_text()), path
+
+
+def test_models_are_told_apart_in_families_only():
+    probing = re.compile(r"model_type\s*(==|!=|in\b)|hasattr\(\s*(self\.)?_?model\b|__class__\.__name__\s*==")
+    assert probing.search('if config.model_type == "llava":')
+    assert probing.search("hasattr(model.model, 'x')")
+    for path in FILES:
+        if "families" not in path.parts:
+            assert not probing.search(path.read_text()), path
+
+
+def test_one_method_is_one_short_file():
+    for path in (ROOT / "methods").glob("*.py"):
+        assert len(path.read_text().splitlines()) < 150, path
