@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from pinhole.scenes.build import PATCH, VOCABULARY, build_model, build_processor
 from pinhole.scenes.questions import KINDS, ask, dialogue, place
@@ -69,7 +70,7 @@ def caption(scene: Scene, rng: random.Random) -> tuple[list[int], list[int]]:
     return words(f"list {' '.join(order)}"), answer
 
 
-def sequence(scene: Scene, turns: list[tuple[list[int], list[int], int]]) -> tuple[list[int], list[int], list[int]]:
+def sequence(turns: list[tuple[list[int], list[int], int]]) -> tuple[list[int], list[int], list[int]]:
     """Token ids, labels (-100 where nothing is asked) and the kind of each label (-1 for none, -2 for the end)."""
     ids, labels, kinds = [ID["<s>"]], [-100], [-1]
     for number, (question, answer, kind) in enumerate(turns):
@@ -80,14 +81,16 @@ def sequence(scene: Scene, turns: list[tuple[list[int], list[int], int]]) -> tup
     return ids, labels, kinds
 
 
-def training_turns(scene: Scene, rng: random.Random, count: int, with_caption: bool):
+def training_turns(scene: Scene, rng: random.Random, count: int, with_caption: bool, weights: dict[str, float]):
+    """Questions for one sequence; a kind that `weights` favours comes more often."""
     turns = []
     if with_caption:
         turns.append((*caption(scene, rng), len(KINDS)))
         count -= 5
     seen: set[str] = set()
     for _ in range(4 * count):
-        question = ask(scene, rng)
+        order = sorted(KINDS, key=lambda kind: rng.expovariate(weights[kind]))
+        question = ask(scene, rng, kinds=order)
         if question is None or len(turns) == count or question.text in seen:
             continue
         seen.add(question.text)
@@ -101,28 +104,29 @@ def batch_of(rows: list[tuple[list[int], list[int], list[int]]]) -> list[torch.T
     return [torch.tensor([row[part] + [fill[part]] * (length - len(row[part])) for row in rows]) for part in range(3)]
 
 
-def answer_logits(model, pixels, ids, labels):
-    """Logits at the places that predict a label, and those labels. Sequences are padded on the right: no mask needed."""
+def answer_logits(model, features, ids, labels):
+    """Logits at the places that predict a label, and those labels. Rows are padded on the right: no mask needed."""
+    seen = {"image": BaseModelOutputWithPooling(pooler_output=list(features))}
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        hidden = model.model(input_ids=ids, pixel_values=pixels, use_cache=False).last_hidden_state
+        hidden = model.model(input_ids=ids, mm_encoder_outputs=seen, use_cache=False).last_hidden_state
     wanted = labels[:, 1:] != -100
     return model.lm_head(hidden[:, :-1][wanted].float()), labels[:, 1:][wanted], wanted
 
 
 @torch.no_grad()
 def validate(model, count: int) -> dict[str, float]:
-    """Teacher-forced accuracy per kind on three-turn validation dialogues: a turn counts when all its words are right."""
+    """Teacher-forced accuracy per kind on validation dialogues: a turn counts when all its words are right."""
     model.eval()
     right, asked = Counter(), Counter()
     found = [(s, d) for s in (make_scene("validation", i) for i in range(count)) if (d := dialogue(s))]
     for start in range(0, len(found), 50):
         part = found[start : start + 50]
         rows = []
-        for scene, questions in part:
+        for _, questions in part:
             turns = [(words(q.text), words(q.answer), n) for n, q in enumerate(questions)]
-            rows.append(sequence(scene, turns))
+            rows.append(sequence(turns))
         ids, labels, kinds = batch_of(rows)
-        logits, target, wanted = answer_logits(model, pictures([s for s, _ in part]), ids, labels)
+        logits, target, wanted = answer_logits(model, see(model, [s for s, _ in part]), ids, labels)
         correct = torch.ones_like(wanted)
         correct[wanted] = logits.argmax(-1) == target
         for row, (_, questions) in enumerate(part):
@@ -148,52 +152,70 @@ def look_up_by_likeness(model) -> None:
         attention.o_proj.weight[:, :half] = attention.v_proj.weight[:half].normal_(std=0.1).T
 
 
-def learn_patches(model, steps: int, batch: int) -> None:
+class PatchLoss(torch.nn.Module):
+    """How far the projector's output is from the words of what each patch shows, and from the thing's centre."""
+
+    def __init__(self, model) -> None:
+        super().__init__()
+        self.embedding = model.get_input_embeddings()
+        self.centre = torch.nn.Linear(self.embedding.weight.shape[1], 2)
+        self.classes = [
+            torch.tensor([ID["objects"], *(ID[s] for s in SHAPES)]),
+            torch.tensor([ID["object"], *(ID[c] for c in COLORS)]),
+            torch.tensor([ID["none"], *(ID[d] for d in "0123456789")]),
+        ]
+
+    def forward(self, features: torch.Tensor, scenes: list[Scene]) -> tuple[torch.Tensor, list[float]]:
+        """The loss for `features` (B, VISUAL, d), and the shares of shapes, colours and digits that are right."""
+        labels = torch.from_numpy(np.stack([patch_labels(s) for s in scenes])).flatten(0, 1)
+        features = features.float().flatten(0, 1)
+        there = labels[:, 0] > 0
+        loss = F.mse_loss(self.centre(features[there]), labels[there, 3:])
+        hits = []
+        for column, ids in enumerate(self.classes):
+            logits, target = 4 * features @ self.embedding.weight.detach()[ids].T, labels[:, column].long()
+            weight = torch.ones(len(ids))
+            if column == 2:
+                weight[1:] = 4.0
+            loss = loss + F.cross_entropy(logits, target, weight=weight)
+            hits.append((logits.argmax(-1) == target)[target > 0].float().mean().item())
+        return loss, hits
+
+
+def see(model, scenes: list[Scene]) -> torch.Tensor:
+    """The visual tokens (B, VISUAL, d) of these scenes' pictures."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return torch.stack(list(model.model.get_image_features(pixel_values=pictures(scenes)).pooler_output))
+
+
+def learn_patches(model, patch_loss: PatchLoss, steps: int, batch: int) -> None:
     """Stage 1: tower and projector, against dense labels."""
-    embedding = model.get_input_embeddings().weight.detach()
-    classes = [
-        torch.tensor([ID["objects"], *(ID[s] for s in SHAPES)]),
-        torch.tensor([ID["object"], *(ID[c] for c in COLORS)]),
-        torch.tensor([ID["none"], *(ID[d] for d in "0123456789")]),
-    ]
-    centre = torch.nn.Linear(embedding.shape[1], 2)
     parameters = [*model.model.vision_tower.parameters(), *model.model.multi_modal_projector.parameters()]
-    optimizer = torch.optim.AdamW([*parameters, *centre.parameters()], lr=2e-3)
+    optimizer = torch.optim.AdamW([*parameters, *patch_loss.centre.parameters()], lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.1)
     start = time.time()
     for step in range(steps):
         scenes = [make_scene("train", step * batch + i) for i in range(batch)]
-        labels = torch.from_numpy(np.stack([patch_labels(s) for s in scenes])).flatten(0, 1)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            features = torch.stack(list(model.model.get_image_features(pixel_values=pictures(scenes)).pooler_output))
-        features = features.float().flatten(0, 1)
-        there = labels[:, 0] > 0
-        losses, hits = [], []
-        for column, ids in enumerate(classes):
-            logits, target = 4 * features @ embedding[ids].T, labels[:, column].long()
-            shown = there if column < 2 else target > 0
-            weight = torch.ones(len(ids))
-            if column == 2:
-                weight[1:] = 4.0
-            losses.append(F.cross_entropy(logits, target, weight=weight))
-            hits.append((logits.argmax(-1) == target)[shown].float().mean().item())
-        losses.append(F.mse_loss(centre(features[there]), labels[there, 3:]))
-        sum(losses).backward()
+        loss, hits = patch_loss(see(model, scenes), scenes)
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
         if step % 50 == 49:
-            print(
-                f"patches {step + 1} {time.time() - start:.0f}s shape {hits[0]:.3f} color {hits[1]:.3f} digit {hits[2]:.3f} "
-                f"centre {losses[3].item():.4f} norm {features.norm(dim=-1).mean().item():.2f}",
-                flush=True,
-            )
+            rates = "shape {:.3f} color {:.3f} digit {:.3f}".format(*hits)
+            print(f"patches {step + 1} {time.time() - start:.0f}s loss {loss.item():.3f} {rates}", flush=True)
 
 
-def learn_answers(model, args, state_file: Path) -> None:
-    """Stage 2: the whole model, on captions and questions."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.01, betas=(0.9, 0.98))
+def learn_answers(model, patch_loss: PatchLoss, args, state_file: Path) -> None:
+    """Stage 2: the whole model, on captions and questions; the dense labels stay, or the tower forgets the digits."""
+    vision = [*model.model.vision_tower.parameters(), *model.model.multi_modal_projector.parameters()]
+    language = [*model.model.language_model.parameters()]
+    groups = [
+        {"params": language, "peak": args.lr},
+        {"params": [*vision, *patch_loss.centre.parameters()], "peak": args.lr / 2},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=args.lr, weight_decay=0.01, betas=(0.9, 0.98))
     first = 0
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
@@ -201,20 +223,23 @@ def learn_answers(model, args, state_file: Path) -> None:
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
     start, right, asked = time.time(), Counter(), Counter()
+    weights = dict.fromkeys(KINDS, 1.0)
     for step in range(first, args.steps):
         rng = random.Random(f"embedded LVLM/{step}")
         scenes = [make_scene("train", 1_000_000 + step * args.batch + i) for i in range(args.batch)]
         with_caption = rng.random() < (args.captions if step < args.steps - args.decay else args.captions / 4)
-        turns = [training_turns(s, rng, args.questions, with_caption) for s in scenes]
-        ids, labels, kinds = batch_of([sequence(s, t) for s, t in zip(scenes, turns, strict=True)])
+        turns = [training_turns(s, rng, args.questions, with_caption, weights) for s in scenes]
+        ids, labels, kinds = batch_of([sequence(t) for t in turns])
         scale = min(1, (step + 1) / 200, (args.steps - step) / args.decay)
         for group in optimizer.param_groups:
-            group["lr"] = args.lr * max(scale, 0.01)
-        logits, target, wanted = answer_logits(model, pictures(scenes), ids, labels)
+            group["lr"] = group["peak"] * max(scale, 0.01)
+        features = see(model, scenes)
+        logits, target, wanted = answer_logits(model, features, ids, labels)
         kind = kinds[:, 1:][wanted]
         weight = torch.where(kind == -2, 0.1, torch.where(kind == len(KINDS), 0.5, 1.0))
+        seen, hits = patch_loss(features, scenes)
         loss = (F.cross_entropy(logits, target, reduction="none") * weight).sum() / weight.sum()
-        loss.backward()
+        (loss + args.patch_weight * seen).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -224,7 +249,9 @@ def learn_answers(model, args, state_file: Path) -> None:
             asked[name] += int((kind == k).sum())
         if step % 100 == 99:
             rates = " ".join(f"{name} {right[name] / max(asked[name], 1):.3f}" for name in asked)
-            print(f"answers {step + 1} {time.time() - start:.0f}s loss {loss.item():.3f} {rates}", flush=True)
+            took = f"{time.time() - start:.0f}s"
+            print(f"answers {step + 1} {took} loss {loss.item():.3f} patch digits {hits[2]:.3f} {rates}", flush=True)
+            weights = {name: 0.1 + 1 - right[name] / max(asked[name], 1) for name in KINDS}  # more of what is hard
             right, asked = Counter(), Counter()
         if step % args.save_every == args.save_every - 1 or step == args.steps - 1:
             scores = " ".join(f"{name} {score:.3f}" for name, score in validate(model, 400).items())
@@ -244,6 +271,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=20)
     parser.add_argument("--questions", type=int, default=10, help="turns in a sequence")
     parser.add_argument("--captions", type=float, default=0.5, help="share of batches that start with captions")
+    parser.add_argument("--patch-weight", type=float, default=0.3, help="of the dense labels in stage 2")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--save-every", type=int, default=500)
     args = parser.parse_args()
@@ -253,13 +281,14 @@ def main() -> None:
     torch.nn.init.normal_(model.get_input_embeddings().weight, std=model.config.text_config.hidden_size**-0.5)
     model.model.vision_tower.set_attn_implementation("eager")  # twice as fast as SDPA's backward pass on processors
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
+    patch_loss = PatchLoss(model)
     patches = args.out / "patches.pt"
     if not patches.exists():
-        learn_patches(model, args.patch_steps, args.patch_batch)
+        learn_patches(model, patch_loss, args.patch_steps, args.patch_batch)
         torch.save(model.state_dict(), patches)
     model.load_state_dict(torch.load(patches, weights_only=True))
     look_up_by_likeness(model)
-    learn_answers(model, args, args.out / "answers.pt")
+    learn_answers(model, patch_loss, args, args.out / "answers.pt")
     model.eval().save_pretrained(args.out / "checkpoint")
     build_processor().save_pretrained(args.out / "checkpoint")
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import settings
 
 from pinhole.loading import load
 from pinhole.scenes.questions import dialogue
 from pinhole.scenes.world import make_scene, render
+
+# the same examples on every machine, however slow it is
+settings.register_profile("pinhole", deadline=None, derandomize=True)
+settings.load_profile("pinhole")
 
 
 @pytest.fixture(scope="session")

@@ -169,13 +169,7 @@ def test_the_limit_of_an_answer_is_the_chats_unless_the_turn_says_otherwise(mode
 
 
 def test_a_placeholder_is_never_said(model, processor):
-    class Push(LogitsProcessor):
-        def __call__(self, input_ids, scores):
-            scores[:, model.config.image_token_id] += 1e6  # before suppression, which the model's own banned ids keep
-            return scores
-
     chat = Chat(model, processor)
-    chat.ask("what?", max_new_tokens=3)
-    said = chat.ask("and?", max_new_tokens=3, sequence_bias={(model.config.image_token_id,): 1e6})
-    assert "<image>" not in said
-    assert model.config.image_token_id not in chat._session.input_ids
+    image = model.config.image_token_id
+    chat.ask("what?", max_new_tokens=3, sequence_bias={(image,): 1e6})
+    assert image not in chat._session.input_ids

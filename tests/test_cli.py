@@ -20,8 +20,7 @@ def pinhole(monkeypatch, capsys):
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["pinhole", *map(str, arguments)])
         with pytest.raises(SystemExit) as stopped:
-            cli.main()
-            raise SystemExit(0)
+            sys.exit(cli.main())
         out, err = capsys.readouterr()
         return stopped.value.code or 0, out, err
 

@@ -12,6 +12,7 @@ import pinhole
 
 ROOT = Path(pinhole.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
+DATA = ("reduction", "budget", "visual")
 CORE = ("reduction", "budget", "visual", "method", "registry", "shrink", "compress", "session", "transcript", "chat")
 APPLICATIONS = ("training", "evaluation", "benchmark", "view", "serving", "cli")
 
@@ -41,17 +42,17 @@ def test_the_reader_of_imports_sees_them():
     assert "pinhole.scenes.checkpoint" in imported(ROOT / "loading.py"), "imports inside functions count"
 
 
-@pytest.mark.parametrize("module", ["reduction", "budget", "visual"])
-def test_plain_data_imports_nothing_of_pinhole(module):
+@pytest.mark.parametrize("module", [*DATA, "hub"])
+def test_the_ground_imports_nothing_of_pinhole(module):
     assert imported(ROOT / f"{module}.py") == set()
 
 
 def test_methods_know_no_family_and_families_no_method():
     for path in (ROOT / "methods").glob("*.py"):
-        allowed = within(imported(path), "pinhole.reduction", "pinhole.budget", "pinhole.method", "pinhole.visual")
+        allowed = within(imported(path), *(f"pinhole.{name}" for name in (*DATA, "method", "hub")))
         assert imported(path) == allowed, path
     for path in (ROOT / "families").glob("*.py"):
-        allowed = within(imported(path), "pinhole.reduction", "pinhole.budget", "pinhole.visual", "pinhole.families")
+        allowed = within(imported(path), *(f"pinhole.{name}" for name in (*DATA, "families")))
         assert imported(path) == allowed, path
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import torch
+
 from pinhole.budget import Keep, check_keep, kept_tokens
+from pinhole.hub import HubWeights
 from pinhole.reduction import Reduction
 from pinhole.visual import VisualTokens
 
@@ -69,8 +71,12 @@ class TrainingFree(InputMethod):
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "keep"}
 
 
-class Learned(InputMethod):
-    """A method with weights that are trained for one LLM width. Subclasses are torch modules too."""
+class Learned(torch.nn.Module, HubWeights, InputMethod):
+    """A method with weights that are trained for one LLM width: a torch module that saves and loads as others do.
+
+    Attributes:
+        width: of the LLM that it was made for.
+    """
 
     width: int
 
@@ -78,8 +84,3 @@ class Learned(InputMethod):
     @abstractmethod
     def create(cls, width: int, seed: int = 0, **settings: Any) -> Self:
         """Untrained weights for an LLM of this width, decided by `seed`."""
-
-    @classmethod
-    @abstractmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **settings: Any) -> Self:
-        """Weights from a folder or a hub name; `settings` (such as `keep`) replace the saved ones."""

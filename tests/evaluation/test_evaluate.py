@@ -10,7 +10,7 @@ import torch
 
 from pinhole.budget import Budget
 from pinhole.chat import Chat
-from pinhole.data import Dialogue, Turn, read_dialogues
+from pinhole.data import Dialogue, read_dialogues
 from pinhole.evaluation import runner
 from pinhole.evaluation.answers import AnswerFile
 from pinhole.evaluation.contender import contenders

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from pinhole import MetaCompress, VisualTokens
 
@@ -205,3 +206,33 @@ class TestSaving:
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         MetaCompress(8, **settings)
+
+
+class TestDamagedFolders:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        MetaCompress.create(8, d_c=4).save_pretrained(tmp_path)
+        return tmp_path
+
+    def test_missing_weights_are_an_error_and_not_random_ones(self, folder):
+        (folder / "model.safetensors").unlink()
+        with pytest.raises(ValueError, match=r"model\.safetensors is missing"):
+            MetaCompress.from_pretrained(str(folder))
+
+    def test_a_missing_config_is_an_error(self, folder):
+        (folder / "config.json").unlink()
+        with pytest.raises(ValueError, match=r"config\.json is missing"):
+            MetaCompress.from_pretrained(str(folder))
+
+    def test_weights_that_do_not_fit_the_config_are_an_error(self, folder):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "d_c": 5}))
+        with pytest.raises(ValueError, match="do not fit its config"):
+            MetaCompress.from_pretrained(str(folder))
+
+    def test_a_weight_too_few_is_an_error(self, folder):
+        weights = load_file(folder / "model.safetensors")
+        del weights["b"]
+        save_file(weights, folder / "model.safetensors")
+        with pytest.raises(ValueError, match='"b"'):
+            MetaCompress.from_pretrained(str(folder))

@@ -109,7 +109,7 @@ def test_further_dialogues_about_a_scene_differ_and_stay_the_same():
     scene = make_scene("train", 0)
     made = [[q.text for q in dialogue(scene, number=n) or []] for n in range(5)]
     assert made == [[q.text for q in dialogue(scene, number=n) or []] for n in range(5)]
-    assert len({tuple(texts) for texts in made}) > 3
+    assert len({tuple(texts) for texts in made}) >= 3
 
 
 def test_a_scene_with_too_few_things_to_ask_about_has_no_dialogue():

@@ -15,13 +15,12 @@ from safetensors.torch import load_file
 
 from pinhole.data import read_dialogues
 from pinhole.families import family_of
-from pinhole.methods.full import Full
 from pinhole.methods.metacompress import MetaCompress
 from pinhole.registry import MethodSpec
 from pinhole.training import loop
 from pinhole.training.examples import batch_of
 from pinhole.training.loop import TrainingError, TrainSettings, train
-from pinhole.training.teacher import Teacher, answer_log_probs
+from pinhole.training.teacher import Teacher
 
 SHORT = TrainSettings(epochs=2, batch=4, checkpoint_every=2, lr=1e-2)
 KILLED = """

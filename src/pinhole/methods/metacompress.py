@@ -9,13 +9,12 @@ import torch
 from torch import nn
 
 from pinhole.budget import Keep, check_keep
-from pinhole.hub import HubWeights
 from pinhole.method import Learned
 from pinhole.reduction import Reduction
 from pinhole.visual import VisualTokens
 
 
-class MetaCompress(nn.Module, HubWeights, Learned, library_name="pinhole", license="apache-2.0"):
+class MetaCompress(Learned, library_name="pinhole", license="apache-2.0", paper_url="https://arxiv.org/abs/2603.21701"):
     """X~ = P X with P = softmax_rows(Q diag(b) K^T / sqrt(d_c)), Q = Pool(Z + E_pos) W_q, K = (Z + E_pos) W_k.
 
     MetaCompress, CVPR 2026, arXiv 2603.21701. Z is X (normalised, see below); the values are the raw X. One set of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pinhole.scenes.world import COLORS, SHAPES, SIDE, Scene, Thing, generator
@@ -110,12 +110,17 @@ def place(thing: Thing) -> str:
     return f"{'top' if thing.y < SIDE / 2 else 'bottom'} {'left' if thing.x < SIDE / 2 else 'right'}"
 
 
-def ask(scene: Scene, rng: random.Random, busy: frozenset[int] = frozenset()) -> Question | None:
-    """One question about things that are not `busy`, of a random kind that the scene allows; None without any."""
-    kinds, free = list(KINDS.values()), [i for i in range(len(scene.things)) if i not in busy]
-    for make in rng.sample(kinds, len(kinds)):
+def ask(
+    scene: Scene, rng: random.Random, busy: frozenset[int] = frozenset(), kinds: Sequence[str] | None = None
+) -> Question | None:
+    """One question about things that are not `busy`, of the first of `kinds` that the scene allows; None without any.
+
+    Without `kinds` they are tried in random order.
+    """
+    free = [i for i in range(len(scene.things)) if i not in busy]
+    for kind in rng.sample(list(KINDS), len(KINDS)) if kinds is None else kinds:
         for i in rng.sample(free, len(free)):
-            question = make(scene.things, i, rng)
+            question = KINDS[kind](scene.things, i, rng)
             if question and not question.about & busy:
                 return question
     return None
@@ -131,7 +136,7 @@ def dialogue(scene: Scene, turns: int = 3, number: int = 0) -> list[Question] | 
     for _ in range(turns):
         busy: frozenset[int] = frozenset().union(*(q.about for q in asked))
         question = ask(scene, rng, busy)
-        if question is None:
+        if question is None or any(question.text == other.text for other in asked):
             return None
         asked.append(question)
     return asked

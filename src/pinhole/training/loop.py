@@ -94,7 +94,7 @@ def train(
     family = family_of(model)
     model.requires_grad_(False).eval()
     method = spec.build(family.width, seed=settings.seed)
-    if not isinstance(method, Learned) or not isinstance(method, torch.nn.Module):
+    if not isinstance(method, Learned):
         raise ValueError(f"{spec.name} has nothing to learn")
     check(method, family)
     run = Run(out, {**asdict(settings), "method": spec.name, "from": spec.source, "dialogues": len(dialogues),
@@ -103,8 +103,8 @@ def train(
     if checkpoint is not None:
         method = type(method).from_pretrained(str(checkpoint))
     accelerator = Accelerator(mixed_precision=settings.precision)
-    method.to(model.device).train()  # type: ignore[attr-defined]
-    weights = list(method.parameters())  # type: ignore[attr-defined]
+    method.to(model.device).train()
+    weights = list(method.parameters())
     optimizer = torch.optim.Adam(weights, lr=settings.lr)
     done = 0 if checkpoint is None else run.load_optimizer(checkpoint, optimizer)
     teacher = Teacher(family, teacher_cache)
@@ -141,8 +141,8 @@ def train(
             if (step + 1) % settings.checkpoint_every == 0:
                 run.save(step + 1, method, optimizer)
             bar.update(task, advance=1, losses=" ".join(f"{k} {v:.3f}" for k, v in record.items() if k != "step"))
-    method.eval()  # type: ignore[attr-defined]
-    method.save_pretrained(out)  # type: ignore[attr-defined]
+    method.eval()
+    method.save_pretrained(out)
     return method
 
 

@@ -18,7 +18,6 @@ COLORS = "viridis"
 """The colour map of every heat: even in brightness and safe for colour-blind readers."""
 _SIDE = 576
 """Pixels that the longer side of a picture has at least; it has less than twice as many."""
-_DIM = 0.42
 
 
 def usage(reduction: Reduction) -> np.ndarray:
@@ -32,8 +31,8 @@ def usage(reduction: Reduction) -> np.ndarray:
 def overlay(image: Image.Image, reduction: Reduction, grid: tuple[int, int]) -> Image.Image:
     """What was kept, drawn over the image.
 
-    A selection: kept patches as they are and outlined, the others dark and grey. A mixture: `usage` as heat, dark blue
-    for 0 and yellow for the most used patch, with the patch that weighs most in each kept token outlined.
+    A selection: kept patches as they are and outlined, the others dark and grey. A mixture: `usage` as heat, dark for
+    0 and yellow for the most used patch, with the patch that weighs most in each kept token outlined.
 
     Args:
         image: what the encoder saw, after any cropping: the grid covers all of it, row by row.
@@ -53,19 +52,18 @@ def overlay(image: Image.Image, reduction: Reduction, grid: tuple[int, int]) -> 
         )
     canvas = fit(image)
     across, down = _edges(canvas.width, columns), _edges(canvas.height, rows)
-    token = np.repeat(np.arange(rows), np.diff(down))[:, None] * columns + np.repeat(
-        np.arange(columns), np.diff(across)
-    )
+    row_of, column_of = np.repeat(np.arange(rows), np.diff(down)), np.repeat(np.arange(columns), np.diff(across))
+    token = row_of[:, None] * columns + column_of
     pixels = np.asarray(canvas, np.float32)
-    grey = np.repeat(np.asarray(canvas.convert("L"), np.float32)[:, :, None], 3, axis=2)
+    grey = np.asarray(canvas.convert("L"), np.float32)[:, :, None]
     used = usage(reduction)
     if reduction.weights is None:
-        shown = np.where((used > 0)[token][:, :, None], pixels, _DIM * (0.3 * pixels + 0.7 * grey))
+        shown = np.where((used > 0)[token][:, :, None], pixels, 0.42 * (0.3 * pixels + 0.7 * grey))
     else:
         level = used / max(float(used.max()), 1e-12)
         heat = matplotlib.colormaps[COLORS](level)[:, :3].astype(np.float32) * 255
-        cover = (0.4 + 0.3 * level)[token][:, :, None]
-        shown = (1 - cover) * grey + cover * heat[token]
+        cover = (0.1 + 0.6 * np.sqrt(level))[token][:, :, None]
+        shown = (1 - cover) * 0.6 * (0.6 * pixels + 0.4 * grey) + cover * heat[token]
     picture = Image.fromarray(np.clip(shown, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(picture)
     width = max(1, round(min(canvas.width / columns, canvas.height / rows) / 14))
