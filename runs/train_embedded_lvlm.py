@@ -38,8 +38,11 @@ def pictures(scenes: list[Scene]) -> torch.Tensor:
 
 
 def patch_labels(scene: Scene) -> np.ndarray:
-    """(VISUAL, 5): shape, colour, digit as class numbers with 0 for none, then the centre in [-1, 1]."""
-    labels = np.zeros((GRID, GRID, 5), np.float32)
+    """(VISUAL, 6): shape, colour and digit as class numbers, 0 for none; the thing's centre in [-1, 1]; a centre mark.
+
+    The mark is 1 on the one patch that holds a thing's centre: it makes things countable.
+    """
+    labels = np.zeros((GRID, GRID, 6), np.float32)
     nearest = np.full((GRID, GRID), np.inf)
     rows, columns = np.mgrid[0:GRID, 0:GRID] * PATCH + PATCH / 2
     for thing in scene.things:
@@ -48,8 +51,9 @@ def patch_labels(scene: Scene) -> np.ndarray:
         nearest[inside] = distance[inside]
         digit = 0 if thing.digit is None else 1 + thing.digit
         centre = (2 * thing.x / SIDE - 1, 2 * thing.y / SIDE - 1)
-        labels[inside] = (1 + SHAPES.index(thing.shape), 1 + list(COLORS).index(thing.color), digit, *centre)
-    return labels.reshape(VISUAL, 5)
+        labels[inside] = (1 + SHAPES.index(thing.shape), 1 + list(COLORS).index(thing.color), digit, *centre, 0)
+        labels[min(thing.y // PATCH, GRID - 1), min(thing.x // PATCH, GRID - 1), 5] = 1
+    return labels.reshape(VISUAL, 6)
 
 
 def words(text: str) -> list[int]:
@@ -158,7 +162,7 @@ class PatchLoss(torch.nn.Module):
     def __init__(self, model) -> None:
         super().__init__()
         self.embedding = model.get_input_embeddings()
-        self.centre = torch.nn.Linear(self.embedding.weight.shape[1], 2)
+        self.centre = torch.nn.Linear(self.embedding.weight.shape[1], 3)
         self.classes = [
             torch.tensor([ID["objects"], *(ID[s] for s in SHAPES)]),
             torch.tensor([ID["object"], *(ID[c] for c in COLORS)]),
@@ -170,7 +174,9 @@ class PatchLoss(torch.nn.Module):
         labels = torch.from_numpy(np.stack([patch_labels(s) for s in scenes])).flatten(0, 1)
         features = features.float().flatten(0, 1)
         there = labels[:, 0] > 0
-        loss = F.mse_loss(self.centre(features[there]), labels[there, 3:])
+        guess = self.centre(features)
+        loss = F.mse_loss(guess[there, :2], labels[there, 3:5])
+        loss = loss + 3 * F.binary_cross_entropy_with_logits(guess[:, 2], labels[:, 5])
         hits = []
         for column, ids in enumerate(self.classes):
             logits, target = 4 * features @ self.embedding.weight.detach()[ids].T, labels[:, column].long()

@@ -11,6 +11,7 @@ import typer
 from PIL import Image
 
 from pinhole import cli
+from pinhole.spread import SpreadCommand
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_scenes_train_eval_chat(pinhole, tmp_path):
         "--method",
         f"metacompress:{weights}",
         "--question",
-        "How many circles are there?",
+        "How many red objects are there?",
         "What shape is it?",
     ]
     code, out, err = pinhole("chat", "--image", picture, *arguments, "--max-new-tokens", 3, "--device", "cpu")
@@ -98,7 +99,7 @@ def test_values_may_follow_an_option_together_or_one_by_one(arguments):
     app = typer.Typer()
     seen = []
 
-    @app.command(cls=cli.SpreadCommand)
+    @app.command(cls=SpreadCommand)
     def command(methods: Annotated[list[str], typer.Option()], other: str = ""):
         seen.extend([methods, other])
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pinhole import quickstart
-from pinhole.training.loop import TrainSettings
+from pinhole.training.settings import TrainSettings
 
 
 @pytest.fixture

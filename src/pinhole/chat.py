@@ -23,7 +23,7 @@ class Chat:
     ```python
     chat = pinhole.Chat(model, processor, pinhole.Sample(keep=0.1))
     chat.ask("What shape is the red object?", images=["scene.png"])
-    chat.ask("How many circles are there?")
+    chat.ask("How many red objects are there?")
     ```
 
     Args:

@@ -10,35 +10,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from typer.core import TyperCommand
 
 from pinhole import __version__
 from pinhole.budget import Keep, check_keep
+from pinhole.spread import SpreadCommand
 
 console = Console()
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C stopped."""
-
-
-class SpreadCommand(TyperCommand):
-    """Lets an option that may be repeated take several values at once: `--methods full sample random`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeat the option's name before each of its values."""
-        repeatable = {name for param in self.params if getattr(param, "multiple", False) for name in param.opts}
-        spread: list[str] = []
-        option: str | None = None
-        fresh = False
-        for arg in args:
-            if arg.startswith("--"):
-                option = arg if arg in repeatable else None
-                fresh = True
-            elif option and not fresh:
-                spread.append(option)
-            else:
-                fresh = False
-            spread.append(arg)
-        return super().parse_args(ctx, spread)
 
 
 app = typer.Typer(
@@ -137,8 +116,8 @@ def train(
     """Train a learned method on a frozen model: its answers before and after are made to agree."""
     from pinhole.data import read_dialogues
     from pinhole.registry import MethodSpec
-    from pinhole.training.loop import TrainSettings
     from pinhole.training.loop import train as run
+    from pinhole.training.settings import TrainSettings
 
     settings = TrainSettings(
         epochs=epochs,
@@ -290,7 +269,7 @@ def quickstart(
 
 def main() -> None:
     """Run the command; what goes wrong is one message on standard error and an exit code that is not 0."""
-    from pinhole.training.loop import TrainingError
+    from pinhole.training.distillation import TrainingError
 
     try:
         app()

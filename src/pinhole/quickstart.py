@@ -16,7 +16,8 @@ from pinhole.loading import EMBEDDED, load
 from pinhole.registry import MethodSpec
 from pinhole.scenes.dataset import write_dialogues
 from pinhole.shrink import shrink
-from pinhole.training.loop import TrainSettings, train
+from pinhole.training.loop import train
+from pinhole.training.settings import TrainSettings
 from pinhole.transcript import Transcript, encode_turn
 from pinhole.view.report import Picture, write_report
 

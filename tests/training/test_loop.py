@@ -17,9 +17,11 @@ from pinhole.data import read_dialogues
 from pinhole.families import family_of
 from pinhole.methods.metacompress import MetaCompress
 from pinhole.registry import MethodSpec
-from pinhole.training import loop
+from pinhole.training import distillation
+from pinhole.training.distillation import TrainingError
 from pinhole.training.examples import batch_of
-from pinhole.training.loop import TrainingError, TrainSettings, train
+from pinhole.training.loop import train
+from pinhole.training.settings import TrainSettings
 from pinhole.training.teacher import Teacher
 
 SHORT = TrainSettings(epochs=2, batch=4, checkpoint_every=2, lr=1e-2)
@@ -30,13 +32,15 @@ import pinhole.training.loop as loop
 from pinhole.data import read_dialogues
 from pinhole.loading import load
 from pinhole.registry import MethodSpec
+from pinhole.training.settings import TrainSettings
 
-losses = loop._losses
-def slow(*arguments):
-    time.sleep(0.5)
-    return losses(*arguments)
-loop._losses = slow
-settings = loop.TrainSettings(epochs=2, batch=4, checkpoint_every=2, lr=1e-2)
+class Slow(loop.Distillation):
+    def __call__(self, *arguments):
+        time.sleep(0.5)
+        return super().__call__(*arguments)
+
+loop.Distillation = Slow
+settings = TrainSettings(epochs=2, batch=4, checkpoint_every=2, lr=1e-2)
 spec = MethodSpec.parse("metacompress:keep=0.1,d_c=8")
 loop.train(*load("embedded", device="cpu"), spec, read_dialogues(sys.argv[1]), Path(sys.argv[2]), settings,
            show_progress=False)
@@ -128,7 +132,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_remedy(embedded, scenes, 
         calls.append(1)
         return (student * float("nan") if len(calls) == 3 else student).mean()
 
-    monkeypatch.setattr(loop, "forward_kl", broken)
+    monkeypatch.setattr(distillation, "forward_kl", broken)
     with pytest.raises(TrainingError, match=r"step 3: the loss is not finite .*--lr"):
         run(embedded, scenes, tmp_path / "a")
     assert (tmp_path / "a" / "checkpoints" / "step-00000002").exists()

@@ -42,17 +42,10 @@ def _shape(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | 
     return None if name is None else Question(f"What shape is {name}?", things[i].shape, "shape", frozenset({i}))
 
 
-def _count(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | None:
-    if rng.random() < 0.5:
-        color = rng.choice(list(COLORS)) if rng.random() < 0.3 else things[i].color
-        found = [j for j, o in enumerate(things) if o.color == color]
-        text = f"How many {color} objects are there?"
-    else:
-        shape = rng.choice(SHAPES) if rng.random() < 0.3 else things[i].shape
-        found = [j for j, o in enumerate(things) if o.shape == shape]
-        plural = {"cross": "crosses"}.get(shape, shape + "s")
-        text = f"How many {plural} are there?"
-    return Question(text, str(len(found)), "count", frozenset(found))
+def _count(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question:
+    color = rng.choice(list(COLORS)) if rng.random() < 0.3 else things[i].color
+    found = frozenset(j for j, o in enumerate(things) if o.color == color)
+    return Question(f"How many {color} objects are there?", str(len(found)), "count", found)
 
 
 def _exist(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | None:

@@ -79,7 +79,7 @@ def make_scene(split: str, index: int) -> Scene:
         if any((x - o.x) ** 2 + (y - o.y) ** 2 <= (radius + o.radius + 2) ** 2 for o in things):
             continue
         sample = None
-        if radius >= _DIGIT_NEEDS and rng.random() < 0.6:
+        if radius >= _DIGIT_NEEDS and rng.random() < 0.75:
             sample = rng.choice(DIGIT_BLOCKS[split])
         digit = None if sample is None else int(_digits()[1][sample])
         things.append(Thing(rng.choice(SHAPES), rng.choice(list(COLORS)), x, y, radius, digit))
@@ -122,7 +122,7 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 
 def _glyph(sample: int, radius: int, tilt: float) -> np.ndarray:
     """Ink coverage (2r, 2r) in [0, 1] of one handwritten digit, tilted by `tilt` degrees, centred."""
-    side = round(1.15 * radius)
+    side = round(1.5 * radius)
     ink = Image.fromarray((_digits()[0][sample] * 255).astype(np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
     canvas = Image.new("L", (2 * radius, 2 * radius), 0)
     canvas.paste(ink, (radius - side // 2, radius - side // 2))

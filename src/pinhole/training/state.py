@@ -64,11 +64,14 @@ class Run:
             shutil.rmtree(old)
 
     def load_optimizer(self, checkpoint: Path, optimizer: Optimizer) -> int:
-        """Restore the optimizer, drop log lines of steps after the checkpoint, and return its step."""
+        """Restore the optimizer and return the step it was saved at."""
         state = torch.load(checkpoint / "optimizer.pt", weights_only=True)
         optimizer.load_state_dict(state["optimizer"])
+        return state["step"]
+
+    def forget_after(self, step: int) -> None:
+        """Drop log lines of later steps: they will be taken again."""
         if self._log.exists():
             lines = [line for line in self._log.read_text().splitlines() if line.endswith("}")]
-            kept = [line for line in lines if json.loads(line)["step"] <= state["step"]]
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
             self._log.write_text("".join(line + "\n" for line in kept))
-        return state["step"]
