@@ -193,7 +193,10 @@ def test_interrupting_keeps_what_is_done(scenes, tmp_path):
     while (not answers.exists() or not answers.stat().st_size) and time.time() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    err = process.communicate(timeout=60)[1].decode()
+    try:
+        err = process.communicate(timeout=120)[1].decode()
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "what is done is kept" in err
     assert "Traceback" not in err
