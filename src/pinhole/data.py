@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -45,6 +46,12 @@ class Dialogue:
             ValueError: one of them cannot be used; the message names it.
         """
         return [load_image(image) for image in self.images]
+
+
+def digest(dialogues: list[Dialogue]) -> str:
+    """Twelve digits that change when an id, a turn or the number of images of any dialogue does."""
+    told = [[d.id, len(d.images), [[t.question, t.answer] for t in d.turns]] for d in dialogues]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
 
 def read_dialogues(source: str | Path) -> list[Dialogue]:

@@ -196,3 +196,15 @@ def test_bad_settings_are_refused():
         EvalSettings(history="other")
     with pytest.raises(ValueError, match="at least 1"):
         EvalSettings(batch=0)
+
+
+def test_a_dialogue_that_changed_is_asked_again(embedded, scenes, tmp_path):
+    first, second = read_dialogues(scenes)[:2]
+    run(embedded, [first, second], tmp_path, methods=["full"])
+    before = (tmp_path / "answers.jsonl").read_text().splitlines()
+    shorter = Dialogue(second.id, second.images, second.turns[:2])
+    _, results = run(embedded, [first, shorter], tmp_path, methods=["full"])
+    after = (tmp_path / "answers.jsonl").read_text().splitlines()
+    assert after[: len(before)] == before
+    assert [json.loads(line)["dialogue"] for line in after[len(before) :]] == [second.id]
+    assert results["rows"][0]["dialogues"] == 2

@@ -162,15 +162,27 @@ def test_the_teacher_says_what_the_plain_model_says_and_its_cache_repeats_it(emb
         images, _ = family.encode(inputs)
         labels = inputs["labels"]
         plain = model(**{k: v for k, v in inputs.items() if k != "labels"}).logits[:, :-1][labels[:, 1:] != -100]
-    teacher = Teacher(family, tmp_path)
+    assert torch.allclose(Teacher(family, None, "x")([0, 1, 2], inputs, images), plain.log_softmax(-1), atol=1e-5)
+    teacher = Teacher(family, tmp_path, "x")
     said = teacher([0, 1, 2], inputs, images)
-    assert torch.allclose(said, plain.log_softmax(-1), atol=1e-5)
+    assert torch.allclose(said.exp(), plain.softmax(-1), atol=1e-3)
     assert len(list(tmp_path.glob("*.safetensors"))) == 3
     repeated = teacher([0, 1, 2], inputs, [])
-    assert torch.allclose(repeated.exp(), said.exp(), atol=1e-3)
+    assert torch.equal(repeated, said)
     part = batch_of(model, processor, dialogues[1:2])
     counts = (labels[:, 1:] != -100).sum(-1).tolist()
     assert torch.equal(teacher([1], part, []), repeated[counts[0] : counts[0] + counts[1]])
+    with pytest.raises(ValueError, match="on other data"):
+        Teacher(family, tmp_path, "y")
+
+
+def test_resuming_on_other_data_is_refused(embedded, scenes, tmp_path):
+    model, processor = embedded
+    dialogues, spec = read_dialogues(scenes), MethodSpec.parse("metacompress:keep=0.1,d_c=8")
+    settings = TrainSettings(epochs=1, batch=12)
+    train(model, processor, spec, dialogues, tmp_path / "a", settings, show_progress=False)
+    with pytest.raises(ValueError, match="with other settings: data was"):
+        train(model, processor, spec, dialogues[1:], tmp_path / "a", settings, resume=True, show_progress=False)
 
 
 def test_nothing_is_learned_where_everything_is_kept(embedded, scenes, tmp_path):

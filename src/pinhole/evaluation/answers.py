@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pinhole.data import Dialogue, digest
+
 
 @dataclass(frozen=True)
 class Answered:
@@ -15,6 +17,7 @@ class Answered:
     Attributes:
         method: key of the contender, settings and weights included.
         dialogue: its id.
+        asked: digest of the dialogue, which may have changed since.
         answers: the model's words, one for each turn.
         correct: whether each is right.
         images: [visual tokens, kept tokens] of each image.
@@ -23,6 +26,7 @@ class Answered:
 
     method: str
     dialogue: str
+    asked: str
     answers: list[str]
     correct: list[bool]
     images: list[list[int]]
@@ -61,6 +65,11 @@ class AnswerFile:
         self.answered = read_answers(self._path)
         if self._path.exists():
             self._drop_cut_line()
+
+    def has(self, method: str, dialogue: Dialogue) -> bool:
+        """Whether this dialogue, as it is now, was answered under this method."""
+        record = self.answered.get((method, dialogue.id))
+        return record is not None and record.asked == digest([dialogue])
 
     def _drop_cut_line(self) -> None:
         """Cut the file behind its last whole line: a process that was killed may have left half of one."""

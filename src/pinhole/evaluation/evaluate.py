@@ -15,6 +15,7 @@ from pinhole.evaluation.latency import times_to_first_token
 from pinhole.evaluation.results import summarize, write_results
 from pinhole.evaluation.runner import EvalSettings, answer_all
 from pinhole.families import family_of
+from pinhole.loading import fingerprint
 from pinhole.shrink import check
 
 
@@ -58,8 +59,8 @@ def evaluate(
     family = family_of(model)
     for contender in contenders:
         check(contender.method, family)
-    described = {"model": names.model, "data": names.data, "dtype": str(model.dtype), **settings.described()}
-    file = AnswerFile(out, described)
+    described = {"model": names.model, "weights": fingerprint(model), "data": names.data, "dtype": str(model.dtype)}
+    file = AnswerFile(out, {**described, **settings.described()})
     answer_all(model, processor, contenders, dialogues, file, settings, show_progress)
     ttft_ms = times_to_first_token(model, processor, contenders, dialogues[:ttft_dialogues]) if ttft_dialogues else {}
     rows = summarize(contenders, dialogues, file.answered, family.shape, ttft_ms)

@@ -9,7 +9,7 @@ from typing import Literal
 from rich.progress import track
 from transformers import PreTrainedModel, ProcessorMixin
 
-from pinhole.data import Dialogue
+from pinhole.data import Dialogue, digest
 from pinhole.evaluation.answers import Answered, AnswerFile
 from pinhole.evaluation.contender import Contender
 from pinhole.evaluation.scoring import exact_match
@@ -54,7 +54,7 @@ def answer_all(
     """Hold every dialogue under every contender, leaving out what `file` has already."""
     work = []
     for contender in contenders:
-        left = [dialogue for dialogue in dialogues if (contender.key, dialogue.id) not in file.answered]
+        left = [dialogue for dialogue in dialogues if not file.has(contender.key, dialogue)]
         for _, alike in itertools.groupby(sorted(left, key=_turns), key=_turns):
             group = list(alike)
             work += [(contender, group[i : i + settings.batch]) for i in range(0, len(group), settings.batch)]
@@ -103,5 +103,5 @@ def hold(
         sizes = [[reduction.n, reduction.m] for reduction in itertools.islice(reductions, len(pictures))]
         right = [exact_match(word, turn.answer) for word, turn in zip(words, dialogue.turns, strict=True)]
         text_tokens = length - sum(n for n, _ in sizes)
-        records.append(Answered(contender.key, dialogue.id, words, right, sizes, text_tokens))
+        records.append(Answered(contender.key, dialogue.id, digest([dialogue]), words, right, sizes, text_tokens))
     return records

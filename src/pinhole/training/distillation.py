@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from accelerate import Accelerator
 from transformers import PreTrainedModel, ProcessorMixin
@@ -26,11 +24,11 @@ class Distillation:
     """MetaCompress's loss on batches of dialogues: L = KL + entropy + collapse.
 
     Args:
-        model: frozen; teacher and, with the method's tokens, student.
+        model: frozen; with the method's tokens it is the student.
         processor: its own.
         method: what learns.
         settings: weights of the terms and the precision.
-        teacher_cache: folder that keeps the teacher's outputs, or None.
+        teacher: the uncompressed model.
     """
 
     def __init__(
@@ -39,7 +37,7 @@ class Distillation:
         processor: ProcessorMixin,
         method: Learned,
         settings: TrainSettings,
-        teacher_cache: Path | None,
+        teacher: Teacher,
     ) -> None:
         self._accelerator = Accelerator(mixed_precision=settings.precision)
         if self._accelerator.num_processes > 1:
@@ -49,7 +47,7 @@ class Distillation:
             )
         self._family = family_of(model)
         self._processor, self._method, self._settings = processor, method, settings
-        self._teacher = Teacher(self._family, teacher_cache)
+        self._teacher = teacher
 
     def __call__(self, step: int, names: list[int], dialogues: list[Dialogue]) -> dict[str, torch.Tensor]:
         """The terms and their weighted sum, "loss", on one batch.

@@ -11,7 +11,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import PreTrainedModel, ProcessorMixin
 
-from pinhole.data import Dialogue
+from pinhole.data import Dialogue, digest
 from pinhole.families import family_of
 from pinhole.method import Learned
 from pinhole.registry import MethodSpec
@@ -20,6 +20,7 @@ from pinhole.training.distillation import Distillation
 from pinhole.training.examples import order
 from pinhole.training.settings import TrainSettings
 from pinhole.training.state import Run
+from pinhole.training.teacher import Teacher
 
 
 def train(
@@ -57,7 +58,9 @@ def train(
     if not isinstance(method, Learned):
         raise ValueError(f"{spec.name} has nothing to learn")
     check(method, family)
-    described = {**asdict(settings), "method": spec.name, "from": spec.source, "dialogues": len(dialogues)}
+    data = digest(dialogues)
+    teacher = Teacher(family, teacher_cache, data)
+    described = {**asdict(settings), "method": spec.name, "from": spec.source, "data": data}
     run = Run(out, {**described, "keep": method.keep, **method.settings()}, resume)
     checkpoint = run.latest() if resume else None
     if checkpoint is not None:
@@ -67,7 +70,7 @@ def train(
     optimizer = torch.optim.Adam(weights, lr=settings.lr)
     done = 0 if checkpoint is None else run.load_optimizer(checkpoint, optimizer)
     run.forget_after(done)
-    losses_of = Distillation(model, processor, method, settings, teacher_cache)
+    losses_of = Distillation(model, processor, method, settings, teacher)
     epochs = (order(len(dialogues), settings.batch, epoch, settings.seed) for epoch in range(settings.epochs))
     batches = [names for epoch in epochs for names in epoch]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pinhole.families.base import EncodedImage, Family
+from pinhole.loading import fingerprint
 from pinhole.method import InputMethod
 from pinhole.methods.full import Full
 from pinhole.shrink import Shrunk, shrink
@@ -33,14 +35,24 @@ class Teacher:
     """The uncompressed model's log-probabilities, from the cache where they are there.
 
     Args:
-        model_family: the frozen model.
+        family: of the frozen model.
         cache: a folder with one safetensors file a dialogue (float16), or None to compute them every time.
+        data: digest of the data set.
+
+    Raises:
+        ValueError: the folder holds what another model said, or what was said on other data.
     """
 
-    def __init__(self, family: Family, cache: Path | None) -> None:
+    def __init__(self, family: Family, cache: Path | None, data: str) -> None:
         self._family, self._cache = family, cache
-        if cache is not None:
-            cache.mkdir(parents=True, exist_ok=True)
+        if cache is None:
+            return
+        cache.mkdir(parents=True, exist_ok=True)
+        source = {"model": fingerprint(family.model), "data": data}
+        described = cache / "source.json"
+        if described.exists() and json.loads(described.read_text()) != source:
+            raise ValueError(f"{cache} caches another model's outputs, or outputs on other data: give another folder")
+        described.write_text(json.dumps(source) + "\n")
 
     @torch.no_grad()
     def __call__(self, names: list[int], inputs: dict[str, Any], images: list[EncodedImage]) -> torch.Tensor:
@@ -55,4 +67,4 @@ class Teacher:
             partial = file.with_suffix(".part")
             save_file({"log_probs": part.half().cpu().contiguous()}, partial)
             partial.replace(file)
-        return result
+        return result.half().float() if files else result  # as the cache will give it: a resumed run is the same run
