@@ -1,12 +1,18 @@
-"""Puts the table of docs/results/quickstart.json between the marks in README.md, and redraws its picture."""
+"""Puts the table of docs/results/quickstart.json between the marks in README.md, and draws the picture beside it."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+from PIL import Image
+
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results" / "quickstart.json"
+PICTURE = ROOT / "docs" / "images" / "kept.png"
+QUICKSTART = ROOT / "out" / "quickstart"
 BEGIN, END = "<!-- table: runs/quickstart.sh -->", "<!-- end of table -->"
+SHOWN, SIDE, GAP = 4, 288, 12
 
 
 def with_table(readme: str, results: dict) -> str:
@@ -25,10 +31,31 @@ def with_table(readme: str, results: dict) -> str:
     return f"{head}{BEGIN}\n{markdown_table(results).strip()}\n\n{made}\n{END}{tail}"
 
 
+def picture() -> Image.Image:
+    """Test scenes above what MetaCompress makes of them."""
+    import pinhole
+    from pinhole.data import read_dialogues
+    from pinhole.loading import load
+    from pinhole.view.look import look
+    from pinhole.view.pictures import overlay
+
+    model, processor = load("embedded")
+    method = pinhole.MetaCompress.from_pretrained(QUICKSTART / "metacompress")
+    sheet = Image.new("RGB", (SHOWN * (SIDE + GAP) - GAP, 2 * SIDE + GAP), "white")
+    for i, dialogue in enumerate(read_dialogues(QUICKSTART / "data" / "test")[:SHOWN]):
+        [image] = dialogue.load_images()
+        drawn = overlay(image, *look(model, processor, method, image))
+        for row, part in enumerate((image, drawn)):
+            place = (i * (SIDE + GAP), row * (SIDE + GAP))
+            sheet.paste(part.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS), place)
+    return sheet
+
+
 def main() -> None:
     readme = ROOT / "README.md"
-    results = json.loads((ROOT / "docs" / "results" / "quickstart.json").read_text())
-    readme.write_text(with_table(readme.read_text(), results))
+    readme.write_text(with_table(readme.read_text(), json.loads(RESULTS.read_text())))
+    PICTURE.parent.mkdir(exist_ok=True)
+    picture().save(PICTURE, optimize=True)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,9 @@ from pinhole.families import family_of
 from pinhole.loading import EMBEDDED, load
 from pinhole.registry import MethodSpec
 from pinhole.scenes.dataset import write_dialogues
-from pinhole.shrink import shrink
 from pinhole.training.loop import train
 from pinhole.training.settings import TrainSettings
-from pinhole.transcript import Transcript, encode_turn
+from pinhole.view.look import look
 from pinhole.view.report import Picture, write_report
 
 KEEP = 0.1
@@ -79,13 +78,11 @@ def _pictures(
     pictures = []
     for dialogue in dialogues:
         [image] = dialogue.load_images()
-        text = Transcript(processor).question(dialogue.turns[0].question, 1)
-        shrunk = shrink(family_of(model), encode_turn(model, processor, [text], [image]), rivals[-1].method)
-        grid = shrunk.images[0].tokens.grid
+        reduction, grid = look(model, processor, rivals[-1].method, image)
         assert grid is not None, "the embedded LVLM's tokens fill a grid"
         captions = []
         for i, turn in enumerate(dialogue.turns):
             said = [f"{rival.method.name}: {answered[rival.key, dialogue.id].answers[i]}" for rival in rivals]
             captions.append("\n".join([turn.question, f"reference: {turn.answer}", *said]))
-        pictures.append(Picture(dialogue.id, image, shrunk.reductions[0], grid, captions))
+        pictures.append(Picture(dialogue.id, image, reduction, grid, captions))
     return pictures
