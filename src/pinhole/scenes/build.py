@@ -133,6 +133,7 @@ def build_model() -> LlavaForConditionalGeneration:
         vision_config=vision,
         text_config=text,
         image_token_index=ids["<image>"],
+        image_seq_length=(SIDE // PATCH) ** 2,
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",
         tie_word_embeddings=True,
