@@ -5,6 +5,7 @@ import json
 import pytest
 
 from pinhole import quickstart
+from pinhole.data import read_dialogues
 from pinhole.training.settings import TrainSettings
 
 
@@ -36,8 +37,7 @@ def test_writes_results_weights_and_report_and_repeats_nothing(small, tmp_path):
 
 def test_training_and_test_scenes_are_not_the_same(small, tmp_path):
     quickstart.run(tmp_path, show_progress=False)
-    names = {
-        split: {json.loads(line)["id"] for line in (tmp_path / "data" / split / "dialogues.jsonl").open()}
-        for split in ("train", "test")
-    }
-    assert not names["train"] & names["test"]
+    train, test = (
+        {dialogue.id for dialogue in read_dialogues(tmp_path / "data" / split)} for split in ("train", "test")
+    )
+    assert not train & test

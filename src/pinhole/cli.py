@@ -98,7 +98,7 @@ def train(
     ] = "metacompress:keep=0.1",
     epochs: Annotated[int, typer.Option(help="Times through the data.")] = 2,
     batch: Annotated[int, typer.Option(help="Dialogues in a step.")] = 16,
-    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 3e-3,
+    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
     entropy_weight: Annotated[float, typer.Option(help="Weight of the mean row entropy of P.")] = 1.0,
     collapse_weight: Annotated[float, typer.Option(help="Weight of the largest column sum of P.")] = 1.0,
     clip: Annotated[float, typer.Option(help="Largest norm of the gradient.")] = 1e-2,

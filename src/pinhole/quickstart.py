@@ -23,7 +23,7 @@ from pinhole.view.report import Picture, write_report
 KEEP = 0.1
 TRAINED_ON, TRAINING_TURNS = 1600, 4
 HELD_OUT = 400
-SETTINGS = TrainSettings(epochs=3, entropy_weight=0.02, collapse_weight=0.02)
+SETTINGS = TrainSettings(epochs=5, entropy_weight=0.02, collapse_weight=0.02)
 """The paper's weights are 1: on this LVLM, in so few steps, they decide P before the answers can."""
 PICTURES = 6
 

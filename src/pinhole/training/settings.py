@@ -16,7 +16,7 @@ class TrainSettings:
 
     epochs: int = 2
     batch: int = 16
-    lr: float = 3e-3
+    lr: float = 1e-3
     entropy_weight: float = 1.0
     collapse_weight: float = 1.0
     clip: float = 1e-2
