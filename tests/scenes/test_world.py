@@ -5,7 +5,18 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from pinhole.scenes.world import COLORS, DIGIT_BLOCKS, DIGITS, SHAPES, SIDE, SPLITS, Thing, generator, make_scene, render
+from pinhole.scenes.world import (
+    COLORS,
+    DIGIT_BLOCKS,
+    DIGITS,
+    SHAPES,
+    SIDE,
+    SPLITS,
+    Thing,
+    generator,
+    make_scene,
+    render,
+)
 
 COUNT = 400
 
