@@ -11,7 +11,7 @@ import typer
 from PIL import Image
 
 from pinhole import cli
-from pinhole.spread import SpreadCommand
+from pinhole.options import SpreadCommand
 
 
 @pytest.fixture
@@ -90,6 +90,18 @@ def test_scenes_train_eval_chat(pinhole, tmp_path):
     assert code == 0, err
     assert "(144 visual tokens, 14 kept)" in out
     assert len(out.strip().splitlines()) == 3
+
+
+def test_a_typed_chat_outlives_a_bad_question_and_ends_with_the_input(pinhole, scenes, monkeypatch):
+    lines = iter(["What <image> is it?", "What shape is it?", "How many red objects are there?"])
+    monkeypatch.setattr(cli.console, "input", lambda prompt: next(lines, None) or (_ for _ in ()).throw(EOFError))
+    code, out, err = pinhole("chat", "--image", next(scenes.glob("*.png")), "--method", "sample", "--device", "cpu")
+    assert (code, err) == (0, "")
+    complaint, first, kept, second = out.strip().splitlines()
+    assert complaint.startswith("error: the question contains '<image>'")
+    assert kept == "(144 visual tokens, 14 kept)"
+    assert first
+    assert second
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,11 @@ def test_writes_results_weights_and_report_and_repeats_nothing(small, tmp_path):
     assert [row["method"] for row in results["rows"]] == ["full", "random", "sample", "spatial", "metacompress"]
     assert [row["kept_tokens"] for row in results["rows"]] == [144, 14, 14, 12, 14]
     assert json.loads((tmp_path / "results.json").read_text()) == results
+    ours = results["rows"][-1]["average"]
+    for row in results["rows"][:-1]:
+        lead = results["metacompress_leads"][row["method"]]
+        assert lead["points"] == pytest.approx(ours - row["average"])
+        assert lead["ci95"][0] <= lead["points"] <= lead["ci95"][1]
     assert (tmp_path / "metacompress" / "model.safetensors").exists()
     page = (tmp_path / "report.html").read_text()
     assert page.count("<h3") >= 2

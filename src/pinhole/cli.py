@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pinhole import __version__
-from pinhole.budget import Keep, check_keep
-from pinhole.spread import SpreadCommand
+from pinhole.options import SpreadCommand, parse_keep
 
 console = Console()
 INTERRUPTED = 130
@@ -33,15 +33,6 @@ ModelOption = Annotated[str, typer.Option("--model", help='Checkpoint folder, hu
 DtypeOption = Annotated[str, typer.Option(help="auto (the checkpoint's own), float32, bfloat16 or float16.")]
 DeviceOption = Annotated[str | None, typer.Option(help="Such as cuda or cpu; a GPU where there is one.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
-
-
-def parse_keep(text: str) -> Keep:
-    """A share such as 0.1 (with a point) or a count such as 64 (without)."""
-    try:
-        return check_keep(float(text) if "." in text or "e" in text.lower() else int(text))
-    except ValueError as error:
-        reason = str(error) if "keep" in str(error) else "not a number"
-        raise ValueError(f"--keep {text}: {reason}; give a share such as 0.1 or a count such as 64") from error
 
 
 def load_quietly(model: str, dtype: str, device: str | None, quiet: bool) -> Any:
@@ -226,14 +217,30 @@ def chat(
     pictures = [load_image(path) for path in image]
     lvlm, processor = load_quietly(model, dtype, device, quiet=True)
     conversation = Chat(lvlm, processor, spec.build(family_of(lvlm).width, share), max_new_tokens=max_new_tokens)
-    questions = iter(question) if question else iter(lambda: console.input("[bold]> [/bold]").strip(), "")
-    for number, words in enumerate(questions):
-        for piece in conversation.stream(words, None if number else list(pictures)):
-            console.print(piece, end="", markup=False, highlight=False)
+    seen = False
+    for words in question or typed_questions():
+        try:
+            for piece in conversation.stream(words, None if seen else list(pictures)):
+                console.print(piece, end="", markup=False, highlight=False)
+        except ValueError as error:
+            if question:
+                raise
+            console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+            continue
         console.print()
-        if not number:
+        if not seen:
             for reduction in conversation.reductions:
                 console.print(f"({reduction.n} visual tokens, {reduction.m} kept)", style="dim")
+        seen = True
+
+
+def typed_questions() -> Iterator[str]:
+    """Lines that the user types, until an empty one or the end of the input."""
+    try:
+        while words := console.input("[bold]> [/bold]").strip():
+            yield words
+    except EOFError:
+        console.print()
 
 
 @app.command()
@@ -264,6 +271,12 @@ def quickstart(
 
     results = run(out, show_progress=not quiet)
     console.print(rich_table(results))
+    for name in ("random", "sample", "spatial"):
+        lead = results["metacompress_leads"][name]
+        low, high = lead["ci95"]
+        console.print(
+            f"MetaCompress leads {name} by {100 * lead['points']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+        )
     console.print(f"open {out / 'report.html'}")
 
 

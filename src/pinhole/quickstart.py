@@ -11,6 +11,7 @@ from pinhole.data import Dialogue, read_dialogues
 from pinhole.evaluation.answers import Answered, read_answers
 from pinhole.evaluation.contender import Contender, contenders
 from pinhole.evaluation.evaluate import Names, evaluate
+from pinhole.evaluation.results import paired_difference, save
 from pinhole.families import family_of
 from pinhole.loading import EMBEDDED, load
 from pinhole.registry import MethodSpec
@@ -56,8 +57,14 @@ def run(out: Path, show_progress: bool = True) -> dict[str, Any]:
     results = evaluate(
         model, processor, rivals, held_out, out, Names(EMBEDDED, "scenes/test"), show_progress=show_progress
     )
-    shown = _pictures(model, processor, rivals, held_out[:PICTURES], read_answers(out / "answers.jsonl"))
-    write_report(out / "report.html", results, shown)
+    answered = read_answers(out / "answers.jsonl")
+    *others, ours = rivals
+    leads = {}
+    for rival in others:
+        points, interval = paired_difference(ours.key, rival.key, held_out, answered)
+        leads[rival.method.name] = {"points": points, "ci95": interval}
+    results = save(out / "results.json", {**results, "metacompress_leads": leads})
+    write_report(out / "report.html", results, _pictures(model, processor, rivals, held_out[:PICTURES], answered))
     return results
 
 

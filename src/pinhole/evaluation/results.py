@@ -54,11 +54,19 @@ def summarize(
         }
         sample = samples.get(contender.method.keep) or (next(iter(samples.values())) if len(samples) == 1 else None)
         if sample is not None and sample != contender.key:
-            base = np.array([sum(answered[sample, dialogue.id].correct) for dialogue in dialogues])
-            row["delta_to_sample"] = float((right - base).sum() / asked.sum())
-            row["delta_ci95"] = mean_interval(right - base, asked)
+            row["delta_to_sample"], row["delta_ci95"] = paired_difference(contender.key, sample, dialogues, answered)
         rows.append(row)
     return rows
+
+
+def paired_difference(
+    one: str, other: str, dialogues: list[Dialogue], answered: dict[tuple[str, str], Answered]
+) -> tuple[float, tuple[float, float]]:
+    """How much more of the turns `one` answers right than `other` on the same dialogues, and its 95 % interval."""
+    asked = np.array([len(dialogue.turns) for dialogue in dialogues])
+    right = [np.array([sum(answered[key, dialogue.id].correct) for dialogue in dialogues]) for key in (one, other)]
+    gained = right[0] - right[1]
+    return float(gained.sum() / asked.sum()), mean_interval(gained, asked)
 
 
 def write_results(path: Path, model: str, data: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -71,6 +79,11 @@ def write_results(path: Path, model: str, data: str, rows: list[dict[str, Any]])
         "hardware": provenance.hardware(),
         "rows": rows,
     }
+    return save(path, results)
+
+
+def save(path: Path, results: dict[str, Any]) -> dict[str, Any]:
+    """Write results as JSON, whole or not at all, and return them as they will be read."""
     partial = path.with_suffix(".part")
     partial.write_text(json.dumps(results, indent=2) + "\n")
     partial.replace(path)

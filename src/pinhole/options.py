@@ -1,10 +1,12 @@
-"""Options of the command line that take several values at once."""
+"""What the command line reads: options that take several values at once, shares and counts."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from typer.core import TyperCommand
+
+from pinhole.budget import Keep, check_keep
 
 
 class SpreadCommand(TyperCommand):
@@ -26,3 +28,12 @@ class SpreadCommand(TyperCommand):
                 fresh = False
             spread.append(arg)
         return super().parse_args(ctx, spread)
+
+
+def parse_keep(text: str) -> Keep:
+    """A share such as 0.1 (with a point) or a count such as 64 (without)."""
+    try:
+        return check_keep(float(text) if "." in text or "e" in text.lower() else int(text))
+    except ValueError as error:
+        reason = str(error) if "keep" in str(error) else "not a number"
+        raise ValueError(f"--keep {text}: {reason}; give a share such as 0.1 or a count such as 64") from error
