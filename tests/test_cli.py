@@ -199,7 +199,13 @@ def test_interrupting_keeps_what_is_done(scenes, tmp_path):
     command = [sys.executable, "-m", "pinhole", "eval", "--data", str(scenes), "--out", str(tmp_path), "--batch", "1"]
     command += ["--methods", "full", "random", "sample", "spatial", "--keep", "0.1", "0.25", "0.5", "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in the background ignore Ctrl-C
+    )
     answers = tmp_path / "answers.jsonl"
     deadline = time.time() + 120
     while (not answers.exists() or not answers.stat().st_size) and time.time() < deadline:
