@@ -196,7 +196,9 @@ def test_interrupting_keeps_what_is_done(scenes, tmp_path):
     import signal
     import time
 
-    command = [sys.executable, "-m", "pinhole", "eval", "--data", str(scenes), "--out", str(tmp_path), "--batch", "1"]
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # background jobs ignore Ctrl-C
+    start = f"{listen}; from pinhole.cli import main; main()"
+    command = [sys.executable, "-c", start, "eval", "--data", str(scenes), "--out", str(tmp_path), "--batch", "1"]
     command += ["--methods", "full", "random", "sample", "spatial", "--keep", "0.1", "0.25", "0.5", "--device", "cpu"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
@@ -204,7 +206,6 @@ def test_interrupting_keeps_what_is_done(scenes, tmp_path):
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         env=environment,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in the background ignore Ctrl-C
     )
     answers = tmp_path / "answers.jsonl"
     deadline = time.time() + 120
