@@ -9,6 +9,7 @@ from typing import Annotated
 import pytest
 import typer
 from PIL import Image
+from transformers import Qwen2VLConfig
 
 from pinhole import cli
 from pinhole.options import SpreadCommand
@@ -164,14 +165,13 @@ def test_a_compressor_of_another_width_is_refused(pinhole, scenes, tmp_path):
     assert "width 64, the model's is 192" in err
 
 
-def test_a_text_model_is_refused_with_the_supported_types(pinhole, scenes, tmp_path):
-    from transformers import CLIPVisionConfig
-
-    CLIPVisionConfig().save_pretrained(tmp_path / "clip")
-    arguments = ["--data", scenes, "--out", tmp_path / "out", "--methods", "full", "--model", tmp_path / "clip"]
+def test_a_model_of_another_family_is_refused_with_the_supported_types(pinhole, scenes, tmp_path):
+    Qwen2VLConfig().save_pretrained(tmp_path / "qwen")
+    arguments = ["--data", scenes, "--out", tmp_path / "out", "--methods", "full", "--model", tmp_path / "qwen"]
     code, _, err = pinhole("eval", *arguments)
     assert code == 1
-    assert "cannot load a vision-language model" in err
+    assert err == "error: no support for models of type 'qwen2_vl'; supported types: llava\n"
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["truncated.png", "text.png"])

@@ -6,9 +6,9 @@ import hashlib
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 
-from pinhole.families import family_of
+from pinhole.families import check_supported
 
 EMBEDDED = "embedded"
 """The name that stands for the LVLM which Pinhole ships."""
@@ -38,11 +38,15 @@ def load(name: str, dtype: str = "auto", device: str | None = None) -> tuple[Pre
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        model_type = AutoConfig.from_pretrained(name).model_type
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot load a vision-language model from {name!r}: {error}") from error
+    check_supported(model_type)  # before gigabytes of weights are read
+    try:
         model = AutoModelForImageTextToText.from_pretrained(name, dtype=dtype).to(device).eval()
         processor = AutoProcessor.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot load a vision-language model from {name!r}: {error}") from error
-    family_of(model)
     return model, processor
 
 

@@ -12,17 +12,27 @@ FAMILIES = {"llava": "pinhole.families.llava:Llava"}
 """Class of each supported `model.config.model_type`, as "module:Class"."""
 
 
+def check_supported(model_type: str) -> None:
+    """Refuse a model type that has no family.
+
+    Raises:
+        ValueError: it is not supported; the message lists those that are.
+    """
+    if model_type not in FAMILIES:
+        raise ValueError(
+            f"no support for models of type {model_type!r}; supported types: {', '.join(sorted(FAMILIES))}"
+        )
+
+
 def family_of(model: PreTrainedModel) -> Family:
     """The family of a loaded model.
 
     Raises:
         TypeError: not a transformers model.
-        ValueError: its model type is not supported; the message lists those that are.
+        ValueError: its model type is not supported.
     """
     if not isinstance(model, PreTrainedModel):
         raise TypeError(f"expected a transformers vision-language model, got {type(model).__name__}")
-    kind = model.config.model_type
-    if kind not in FAMILIES:
-        raise ValueError(f"no support for models of type {kind!r}; supported types: {', '.join(sorted(FAMILIES))}")
-    module, name = FAMILIES[kind].split(":")
+    check_supported(model.config.model_type)
+    module, name = FAMILIES[model.config.model_type].split(":")
     return getattr(importlib.import_module(module), name)(model)

@@ -17,8 +17,9 @@ from pinhole.visual import VisualTokens
 class MetaCompress(Learned, library_name="pinhole", license="apache-2.0", paper_url="https://arxiv.org/abs/2603.21701"):
     """X~ = P X with P = softmax_rows(Q diag(b) K^T / sqrt(d_c)), Q = Pool(Z + E_pos) W_q, K = (Z + E_pos) W_k.
 
-    MetaCompress, CVPR 2026, arXiv 2603.21701. Z is X (normalised, see below); the values are the raw X. One set of
-    weights (2 d d_c + d_c numbers, and the temperature) serves any n and any `keep`.
+    "Rethinking Token Reduction for Large Vision-Language Models", CVPR 2026, arXiv 2603.21701. Z is X (normalised, see
+    below); the values are the raw X. One set of weights (2 d d_c + d_c numbers, and the temperature) serves any n and
+    any `keep`.
 
     Where the paper is silent, each choice is a setting:
 
