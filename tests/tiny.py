@@ -34,7 +34,9 @@ def llava(seed: int = 0, dtype: torch.dtype = torch.float64, width: int = WIDTH)
         eos_token_id=2,
     )
     config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=IMAGE, vision_feature_layer=-1)
-    model = LlavaForConditionalGeneration(config).to(dtype).eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = LlavaForConditionalGeneration(config).to(dtype).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
