@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 import tiny
+from pinhole.layout import Layout, View
 from pinhole.visual import VisualTokens
 
 SIDE = tiny.SIDE // tiny.PATCH
@@ -16,7 +17,7 @@ SIDE = tiny.SIDE // tiny.PATCH
 def visual_tokens(model, pixels: torch.Tensor) -> VisualTokens:
     """One image (3, H, W), encoded on its own."""
     x = model.model.get_image_features(pixel_values=pixels[None], return_dict=True).pooler_output[0]
-    return VisualTokens(x, (SIDE, SIDE), pixels, {})
+    return VisualTokens(x, Layout.of(View(SIDE, SIDE)), pixels)
 
 
 def rows_of(inputs: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:

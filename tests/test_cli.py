@@ -9,7 +9,7 @@ from typing import Annotated
 import pytest
 import typer
 from PIL import Image
-from transformers import Qwen2VLConfig
+from transformers import Blip2Config
 
 from pinhole import cli
 from pinhole.options import SpreadCommand
@@ -166,11 +166,11 @@ def test_a_compressor_of_another_width_is_refused(pinhole, scenes, tmp_path):
 
 
 def test_a_model_of_another_family_is_refused_with_the_supported_types(pinhole, scenes, tmp_path):
-    Qwen2VLConfig().save_pretrained(tmp_path / "qwen")
-    arguments = ["--data", scenes, "--out", tmp_path / "out", "--methods", "full", "--model", tmp_path / "qwen"]
+    Blip2Config().save_pretrained(tmp_path / "blip")
+    arguments = ["--data", scenes, "--out", tmp_path / "out", "--methods", "full", "--model", tmp_path / "blip"]
     code, _, err = pinhole("eval", *arguments)
     assert code == 1
-    assert err == "error: no support for models of type 'qwen2_vl'; supported types: llava\n"
+    assert err.startswith("error: no support for models of type 'blip-2'; supported types: internvl, llava, ")
     assert not (tmp_path / "out").exists()
 
 

@@ -12,6 +12,7 @@ from pinhole.methods.random import Random
 from pinhole.methods.sample import Sample
 from pinhole.methods.spatial import Spatial
 from pinhole.reduction import Reduction
+from pinhole.scope import Scope
 from pinhole.session import Session
 from pinhole.visual import VisualTokens
 
@@ -28,6 +29,7 @@ __all__ = [
     "Random",
     "Reduction",
     "Sample",
+    "Scope",
     "Session",
     "Spatial",
     "TrainingFree",

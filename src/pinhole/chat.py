@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from threading import Thread
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from transformers import PreTrainedModel, ProcessorMixin, TextIteratorStreamer
 
-from pinhole.families.base import Positions
 from pinhole.images import ImageSource, load_image
 from pinhole.method import InputMethod
 from pinhole.reduction import Reduction
+from pinhole.scope import ScopeOptions
 from pinhole.session import Session
 from pinhole.transcript import Transcript, decode_answers, encode_turn
 
@@ -30,8 +30,8 @@ class Chat:
         model: a loaded LVLM of a supported family.
         processor: its own processor, with a chat template.
         method: what reduces the images; None keeps every visual token.
-        positions: as for `pinhole.compress`.
         max_new_tokens: limit of one answer.
+        scope: `positions`, `video` and `separators`, as `pinhole.Scope` explains them.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class Chat:
         processor: ProcessorMixin,
         method: InputMethod | None = None,
         *,
-        positions: Positions | None = None,
         max_new_tokens: int = 256,
+        **scope: Unpack[ScopeOptions],
     ) -> None:
-        self._session = Session(model, method, positions)
+        self._session = Session(model, method, **scope)
         self._transcript = Transcript(processor)
         self._model, self._processor = model, processor
         self._max_new_tokens = max_new_tokens
@@ -56,7 +56,7 @@ class Chat:
     @property
     def context_length(self) -> int:
         """Tokens of the whole conversation, reduced images included."""
-        return self._session.input_ids.shape[1]
+        return self._session.context.length
 
     def ask(self, question: str, images: list[ImageSource] | None = None, **generate: Any) -> str:
         """Ask, with new images or about those already seen, and return the answer.

@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 import weakref
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import torch
 from transformers import PreTrainedModel
 
+from pinhole.decide import check
 from pinhole.families import family_of
-from pinhole.families.base import Positions
 from pinhole.method import InputMethod
 from pinhole.reduction import Reduction
-from pinhole.shrink import check, shrink
+from pinhole.scope import Scope, ScopeOptions
+from pinhole.shrink import shrink
 
 _attached: weakref.WeakSet[PreTrainedModel] = weakref.WeakSet()
 
@@ -23,10 +24,10 @@ class Compression:
     """A method attached to a model: until `remove()`, or the end of the `with` block, images cost fewer tokens.
 
     Attributes:
-        reductions: what was decided for each image of the latest call.
+        reductions: what was decided for each image or video of the latest call.
     """
 
-    def __init__(self, model: PreTrainedModel, method: InputMethod, positions: Positions | None) -> None:
+    def __init__(self, model: PreTrainedModel, method: InputMethod, scope: Scope) -> None:
         family = family_of(model)
         check(method, family)
         if model in _attached:
@@ -34,7 +35,7 @@ class Compression:
         if isinstance(method, torch.nn.Module):
             method.to(model.device)
         self.reductions: list[Reduction] = []
-        self._family, self._method, self._positions = family, method, positions
+        self._family, self._method, self._scope = family, method, scope
         self._model = model
         self._own_generate = model.__dict__.get("generate")
         self._generate = model.generate
@@ -67,7 +68,7 @@ class Compression:
         self.remove()
 
     def _shrink(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        shrunk = shrink(self._family, inputs, self._method, self._positions)
+        shrunk = shrink(self._family, inputs, self._method, self._scope)
         self.reductions = shrunk.reductions
         return shrunk.inputs
 
@@ -76,7 +77,12 @@ class Compression:
     ) -> tuple[tuple, dict[str, Any]]:
         if args:
             kwargs = {**dict(zip(inspect.signature(model.forward).parameters, args, strict=False)), **kwargs}
-        return (), self._shrink(kwargs) if self._family.has_pixels(kwargs) else kwargs
+        if self._family.has_pixels(kwargs):
+            kwargs = self._shrink(kwargs)
+            self._family.remember(kwargs.get("position_ids"), kwargs["attention_mask"])
+        if kwargs.get("mm_encoder_outputs"):
+            kwargs["mm_encoder_outputs"] = self._family.ready(kwargs["mm_encoder_outputs"])
+        return (), kwargs
 
     def _shrunk_generate(self, inputs: torch.Tensor | None, config: Any, *args: Any, **kwargs: Any) -> Any:
         """`generate` with shrunk inputs; what it returns starts with the prompt as it was given."""
@@ -110,8 +116,8 @@ class Compression:
         return output
 
 
-def compress(model: PreTrainedModel, method: InputMethod, positions: Positions | None = None) -> Compression:
-    """Let `model` read its images through `method`, in `forward` and in `generate`.
+def compress(model: PreTrainedModel, method: InputMethod, **scope: Unpack[ScopeOptions]) -> Compression:
+    """Let `model` read its images and videos through `method`, in `forward` and in `generate`.
 
     Use it as a block, `with pinhole.compress(model, pinhole.Sample(keep=0.1)): ...`, or keep the handle it returns and
     call `remove()`. Prompts without images run as always. `forward` returns logits of the shrunk length and shrinks
@@ -120,10 +126,10 @@ def compress(model: PreTrainedModel, method: InputMethod, positions: Positions |
     Args:
         model: a loaded LVLM of a supported family.
         method: what decides.
-        positions: position ids of the tokens that remain, "compact" or "original"; None is the family's choice.
+        scope: `positions`, `video` and `separators`, as `pinhole.Scope` explains them.
 
     Raises:
         ValueError: the family is not supported, lacks a cue, has another width than a learned method, or the model is
             already compressed.
     """
-    return Compression(model, method, positions)
+    return Compression(model, method, Scope(**scope))

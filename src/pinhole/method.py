@@ -10,6 +10,7 @@ import torch
 
 from pinhole.budget import Keep, check_keep, kept_tokens
 from pinhole.hub import HubWeights
+from pinhole.layout import Layout
 from pinhole.reduction import Reduction
 from pinhole.visual import VisualTokens
 
@@ -34,14 +35,14 @@ class InputMethod(ABC):
 
     @abstractmethod
     def reduce(self, image: VisualTokens) -> Reduction:
-        """Decide for one image. The result has exactly `count(image.n, image.grid)` rows."""
+        """Decide for one image or video. The result has exactly `count(image.n, image.layout)` rows."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Every setting but `keep`, as JSON values."""
 
-    def count(self, n: int, grid: tuple[int, int] | None = None) -> int:
-        """How many of n visual tokens remain; `grid` is the image's (rows, columns) where there is one.
+    def count(self, n: int, layout: Layout | None = None) -> int:
+        """How many of n visual tokens remain; `layout` is where they come from, for methods whose count depends on it.
 
         Raises:
             ValueError: `keep` is a count above n.

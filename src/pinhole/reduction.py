@@ -57,6 +57,28 @@ class Reduction:
         """Keep all n tokens, bit for bit."""
         return cls(n, indices=torch.arange(n, device=device))
 
+    @classmethod
+    def join(cls, parts: list[tuple[torch.Tensor, Reduction]], n: int) -> Reduction:
+        """One reduction of n tokens made of reductions of some of them each, its rows in the order of the parts.
+
+        Args:
+            parts: for each, the tokens (n_i,) that it reduces and how.
+            n: visual tokens in all.
+        """
+        if all(part.weights is None for _, part in parts):
+            return cls.select(torch.cat([tokens[part._rows] for tokens, part in parts]), n)
+        blocks = []
+        for tokens, part in parts:
+            block = part.matrix().to(tokens.device)
+            blocks.append(block.new_zeros(part.m, n).index_copy(1, tokens, block))
+        dtype = next(part.weights.dtype for _, part in parts if part.weights is not None)
+        return cls.mix(torch.cat([block.to(dtype) for block in blocks]))
+
+    def reorder(self, order: torch.Tensor) -> Reduction:
+        """The same kept tokens in another order: `order` (m,) holds the number of each row."""
+        rows = self._rows[order.to(self._rows.device)]
+        return Reduction(self.n, indices=rows) if self.weights is None else Reduction(self.n, weights=rows)
+
     @property
     def m(self) -> int:
         """Visual tokens after."""

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from pinhole.families.base import EncodedImage, Family, Positions
+from pinhole.decide import decide
+from pinhole.families.base import Family, Visual
 from pinhole.method import InputMethod
 from pinhole.reduction import Reduction
-from pinhole.visual import VisualTokens
+from pinhole.scope import Positions, Scope
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,59 +20,59 @@ class Shrunk:
 
     Attributes:
         inputs: keyword arguments for `forward` or `generate`; `mm_encoder_outputs` replaces the pixels.
-        images: the images as encoded.
-        reductions: what was decided for each image.
+        visuals: the images and videos as encoded.
+        reductions: what was decided for each of them.
     """
 
     inputs: dict[str, Any]
-    images: list[EncodedImage]
+    visuals: list[Visual]
     reductions: list[Reduction]
-
-
-def check(method: InputMethod, family: Family) -> None:
-    """Refuse a method that cannot work on this model, before anything runs.
-
-    Raises:
-        ValueError: it needs cues that the family lacks, or was trained for another width.
-    """
-    missing = method.needs - family.provides
-    if missing:
-        kind = family.model.config.model_type
-        raise ValueError(f"{method.name} needs {', '.join(sorted(missing))}, which models of type {kind!r} do not give")
-    width = getattr(method, "width", family.width)
-    if width != family.width:
-        raise ValueError(
-            f"this {method.name} was trained for an LLM of width {width}, the model's is {family.width}: "
-            "load a compressor that was trained for this model"
-        )
-
-
-def decide(method: InputMethod, image: VisualTokens) -> Reduction:
-    """The method's reduction of one image; the identity, without asking it, where everything remains."""
-    m = method.count(image.n, image.grid)
-    reduction = Reduction.identity(image.n, image.x.device) if m == image.n else method.reduce(image)
-    assert (reduction.m, reduction.n) == (m, image.n), f"{method.name} announced {m} tokens and returned {reduction}"
-    return reduction
 
 
 def shrink(
     family: Family,
     inputs: dict[str, Any],
     method: InputMethod,
-    positions: Positions | None = None,
-    images: list[EncodedImage] | None = None,
+    scope: Scope | None = None,
+    visuals: list[Visual] | None = None,
 ) -> Shrunk:
-    """Encode the images in `inputs`, reduce each, and leave out the placeholders of the tokens that go.
+    """Encode the images and videos in `inputs`, reduce each, and leave out the placeholders of the tokens that go.
 
     Args:
+        family: of the model.
         inputs: `input_ids` (B, L), optionally `attention_mask`, `position_ids`, `labels`, and what the encoder takes.
         method: decides.
-        positions: overrides the family's choice.
-        images: `family.encode(inputs)`, where it was already run.
+        scope: how it is applied.
+        visuals: `family.encode(inputs)`, where it was already run.
 
     Rows that lose different numbers of tokens are padded again on the side on which they were; padding that all rows
     share stays.
     """
+    scope = scope or Scope()
+    ids, mask = _ids_and_mask(inputs)
+    used = {*family.pixel_inputs.values(), *family.spent_inputs}
+    if visuals is None:
+        visuals, names = family.encode(inputs)
+        used |= names
+    reductions = [decide(method, visual, scope) for visual in visuals]
+    source, shrunk_mask = _sources(ids, mask, visuals, reductions)
+
+    result = {name: value for name, value in inputs.items() if name not in used}
+    alive = shrunk_mask.bool()
+    pad = family.model.generation_config.pad_token_id if family.model.generation_config else None
+    result["input_ids"] = ids.gather(1, source).masked_fill(~alive, pad or 0)
+    result["attention_mask"] = shrunk_mask
+    for name in ("labels", *family.token_inputs):
+        if result.get(name) is not None:
+            result[name] = result[name].gather(1, source).masked_fill(~alive, -100 if name == "labels" else 0)
+    policy = scope.positions or family.positions
+    if inputs.get("position_ids") is not None or policy == "original" or family.positions == "original":
+        result["position_ids"] = _positions(family, inputs, mask, source, alive, policy)
+    result["mm_encoder_outputs"] = family.decided(visuals, reductions)
+    return Shrunk(result, visuals, reductions)
+
+
+def _ids_and_mask(inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
     if inputs.get("input_ids") is None:
         raise ValueError("visual tokens can only be reduced where the prompt is given as input_ids, not inputs_embeds")
     ids = inputs["input_ids"]
@@ -82,44 +83,24 @@ def shrink(
             f"attention_mask is {tuple(mask.shape)} for input_ids of {tuple(ids.shape)}: images are reduced in the "
             "first pass of a context; continue a conversation through pinhole.Chat or pinhole.Session"
         )
-    used = {name for name in inputs if name in family.pixel_keys}
-    if images is None:
-        images, names = family.encode(inputs)
-        used |= names
-    reductions = [decide(method, image.tokens) for image in images]
-    source, shrunk_mask = _sources(ids, mask, images, reductions)
-
-    result = {name: value for name, value in inputs.items() if name not in used}
-    alive = shrunk_mask.bool()
-    pad = family.model.generation_config.pad_token_id if family.model.generation_config else None
-    result["input_ids"] = ids.gather(1, source).masked_fill(~alive, pad or 0)
-    result["attention_mask"] = shrunk_mask
-    if inputs.get("labels") is not None:
-        result["labels"] = inputs["labels"].gather(1, source).masked_fill(~alive, -100)
-    if inputs.get("position_ids") is not None or (positions or family.positions) == "original":
-        result["position_ids"] = _positions(
-            inputs.get("position_ids"), mask, source, alive, positions or family.positions
-        )
-    result["mm_encoder_outputs"] = family.decided(
-        [reduction.apply(image.tokens.x) for image, reduction in zip(images, reductions, strict=True)]
-    )
-    return Shrunk(result, images, reductions)
+    return ids, mask
 
 
 def _sources(
-    ids: torch.Tensor, mask: torch.Tensor, images: list[EncodedImage], reductions: list[Reduction]
+    ids: torch.Tensor, mask: torch.Tensor, visuals: list[Visual], reductions: list[Reduction]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The column of `ids` that each column of the shrunk rows comes from, and the shrunk mask; both (B, L')."""
     rows = []
-    everything = torch.arange(ids.shape[1], device=ids.device)
     for row in range(len(ids)):
         pieces, start = [], 0
-        for image, reduction in zip(images, reductions, strict=True):
-            if image.row == row:
-                columns = image.columns
-                pieces += [everything[start : columns[0]], columns[reduction.anchors.to(columns.device)]]
-                start = int(columns[-1]) + 1
-        kept = torch.cat([*pieces, everything[start:]])
+        for visual, reduction in zip(visuals, reductions, strict=True):
+            if visual.row == row:
+                kept = visual.columns[reduction.anchors.to(ids.device)]
+                for run in _runs(visual.columns):
+                    first, last = int(run[0]), int(run[-1])
+                    pieces += [torch.arange(start, first, device=ids.device), kept[(kept >= first) & (kept <= last)]]
+                    start = last + 1
+        kept = torch.cat([*pieces, torch.arange(start, ids.shape[1], device=ids.device)])
         rows.append(kept[mask[row, kept].bool()])
     length = max(len(kept) for kept in rows) + ids.shape[1] - int(mask.sum(-1).max())
     source = torch.zeros(len(ids), length, dtype=torch.long, device=ids.device)
@@ -132,10 +113,22 @@ def _sources(
     return source, shrunk_mask
 
 
+def _runs(columns: torch.Tensor) -> list[torch.Tensor]:
+    """The unbroken runs of placeholders: text may stand between them."""
+    edges = (columns.diff() != 1).nonzero()[:, 0] + 1
+    return list(columns.tensor_split(edges.cpu()))
+
+
 def _positions(
-    given: torch.Tensor | None, mask: torch.Tensor, source: torch.Tensor, alive: torch.Tensor, policy: Positions
+    family: Family,
+    inputs: dict[str, Any],
+    mask: torch.Tensor,
+    source: torch.Tensor,
+    alive: torch.Tensor,
+    policy: Positions,
 ) -> torch.Tensor:
+    """(B, L'), or (3, B, L') for M-RoPE."""
+    full = family.full_positions(inputs, mask)
     if policy == "compact":
-        return (alive.long().cumsum(-1) - 1).clamp_min(0)
-    full = mask.long().cumsum(-1) - 1 if given is None else given.expand(len(source), -1)
-    return full.gather(1, source).masked_fill(~alive, 0)
+        return (alive.long().cumsum(-1) - 1).clamp_min(0).expand(*full.shape[:-2], *source.shape)
+    return full.gather(-1, source.expand(*full.shape[:-2], *source.shape)).masked_fill(~alive, 0)

@@ -116,7 +116,7 @@ def test_gold_history_is_what_later_turns_read(embedded, scenes, monkeypatch):
     monkeypatch.setattr(runner, "Session", lambda *a: sessions.append(real(*a)) or sessions[-1])
     (rival,) = contenders(["full"], [0.1], family_of(model).width)
     hold(model, processor, rival, [dialogue], EvalSettings(history="gold", max_new_tokens=3))
-    context = processor.tokenizer.decode(sessions[0].input_ids[0]).replace("<image>", "")
+    context = processor.tokenizer.decode(sessions[0].context.input_ids[0]).replace("<image>", "")
     for turn in dialogue.turns[:2]:
         assert f"ASSISTANT: {turn.answer} </s>" in context
 

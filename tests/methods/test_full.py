@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from pinhole import Full, VisualTokens
+from pinhole.layout import Layout
 
 
 def test_everything_is_kept_in_order():
     x = torch.randn(7, 3)
-    reduction = Full().reduce(VisualTokens(x, None, x, {}))
+    reduction = Full().reduce(VisualTokens(x, Layout.of(len(x)), x))
     assert torch.equal(reduction.apply(x), x)
     assert Full().count(7) == 7
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pinhole import MetaCompress, VisualTokens
+from pinhole.layout import Layout
 
 
 def tokens(n: int, width: int = 8, seed: int = 0) -> torch.Tensor:
@@ -70,7 +71,7 @@ def test_p_equals_the_formula_in_plain_loops(n, m, settings):
     expected = torch.tensor(by_hand(method, x.tolist(), m), dtype=torch.float64)
     p = method(x, m)
     torch.testing.assert_close(p, expected, rtol=1e-5, atol=1e-6)  # E_pos is made in float32
-    reduction = method.reduce(VisualTokens(x, None, x, {}))
+    reduction = method.reduce(VisualTokens(x, Layout.of(len(x)), x))
     assert reduction.m == method.count(n)
 
 
@@ -103,7 +104,7 @@ def test_tokens_that_are_all_alike_give_finite_weights():
 
 def test_the_values_are_the_raw_tokens():
     method, x = MetaCompress.create(8, keep=4, d_c=4).double(), tokens(20)
-    torch.testing.assert_close(method.reduce(VisualTokens(x, None, x, {})).apply(x), method(x, 4) @ x)
+    torch.testing.assert_close(method.reduce(VisualTokens(x, Layout.of(len(x)), x)).apply(x), method(x, 4) @ x)
 
 
 def test_rows_sum_to_one_and_are_in_the_weights_dtype_for_half_precision_tokens():
@@ -126,7 +127,7 @@ def test_one_set_of_weights_serves_any_size_and_share():
     for n, keep in [(1, 0.1), (3, 2), (36, 0.25), (576, 0.1), (2880, 64)]:
         method.keep = keep
         x = tokens(n)
-        assert method.reduce(VisualTokens(x, None, x, {})).apply(x).shape == (method.count(n), 8)
+        assert method.reduce(VisualTokens(x, Layout.of(len(x)), x)).apply(x).shape == (method.count(n), 8)
 
 
 def test_the_seed_decides_the_weights_and_the_global_random_state_stays():
@@ -140,7 +141,7 @@ def test_the_seed_decides_the_weights_and_the_global_random_state_stays():
 def test_every_parameter_gets_a_gradient():
     method = MetaCompress.create(8, keep=4, d_c=4)
     x = tokens(20).float()
-    method.reduce(VisualTokens(x, None, x, {})).apply(x).square().sum().backward()
+    method.reduce(VisualTokens(x, Layout.of(len(x)), x)).apply(x).square().sum().backward()
     assert all(p.grad.abs().max() > 0 for p in method.parameters())
 
 

@@ -3,11 +3,12 @@ from __future__ import annotations
 import torch
 
 from pinhole import Random, VisualTokens
+from pinhole.layout import Layout
 
 
 def image(seed: int, n: int = 50) -> VisualTokens:
     pixels = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(seed))
-    return VisualTokens(torch.zeros(n, 2), None, pixels, {})
+    return VisualTokens(torch.zeros(n, 2), Layout.of(n), pixels)
 
 
 def test_kept_tokens_are_distinct_and_in_order():
@@ -47,7 +48,7 @@ def test_the_fingerprint_sees_values_and_not_memory_layout():
     pixels = torch.arange(24.0).view(2, 3, 4)
 
     def fingerprint(pixels):
-        return VisualTokens(pixels, None, pixels, {}).fingerprint
+        return VisualTokens(pixels, Layout.of(len(pixels)), pixels).fingerprint
 
     assert fingerprint(pixels) == fingerprint(pixels.transpose(0, 2).contiguous().transpose(0, 2))
     assert fingerprint(pixels) != fingerprint(pixels + 1)

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from pinhole import Sample, VisualTokens
+from pinhole.layout import Layout
 
 
 def image(n: int) -> VisualTokens:
-    return VisualTokens(torch.zeros(n, 2), None, torch.zeros(1), {})
+    return VisualTokens(torch.zeros(n, 2), Layout.of(n), torch.zeros(1))
 
 
 @pytest.mark.parametrize(

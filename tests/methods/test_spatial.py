@@ -6,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinhole import Spatial, VisualTokens, kept_tokens
+from pinhole.layout import Layout, View
 
 
 def image(rows: int, columns: int, width: int = 5, gridded: bool = True) -> VisualTokens:
     x = torch.randn(rows * columns, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return VisualTokens(x, (rows, columns) if gridded else None, x, {})
+    return VisualTokens(x, Layout.of(View(rows, columns) if gridded else rows * columns), x)
 
 
 @pytest.mark.parametrize(("side", "keep", "kernel"), [(12, 36, 2), (12, 16, 3), (24, 36, 4), (6, 1, 6)])
@@ -32,7 +33,7 @@ def test_an_uneven_split_has_smaller_rectangles_at_the_border():
 def test_the_count_never_exceeds_the_budget_and_is_what_comes_out(rows, columns, data):
     keep = data.draw(st.one_of(st.integers(1, rows * columns), st.floats(0.01, 1)))
     method, tokens = Spatial(keep=keep), image(rows, columns)
-    m = method.count(tokens.n, tokens.grid)
+    m = method.count(tokens.n, tokens.layout)
     weights = method.reduce(tokens).matrix()
     assert m <= kept_tokens(tokens.n, keep)
     assert weights.shape == (m, tokens.n)

@@ -44,7 +44,7 @@ def test_the_first_prompt_is_what_a_session_reads(embedded, scenes):
     text = Transcript(processor).question(dialogue.turns[0].question, 1)
     session.ask(encode_turn(model, processor, [text], dialogue.load_images()), max_new_tokens=1, do_sample=False)
     prompt = int((batch["labels"][0] != -100).nonzero()[0])
-    assert torch.equal(session.input_ids[0, :-1], batch["input_ids"][0, :prompt])
+    assert torch.equal(session.context.input_ids[0, :-1], batch["input_ids"][0, :prompt])
 
 
 def test_unlike_lengths_are_padded_on_the_right(embedded, scenes):

@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.data import Dialogue
+from pinhole.decide import check
 from pinhole.evaluation.answers import AnswerFile
 from pinhole.evaluation.contender import Contender
 from pinhole.evaluation.latency import times_to_first_token
@@ -16,7 +17,6 @@ from pinhole.evaluation.results import summarize, write_results
 from pinhole.evaluation.runner import EvalSettings, answer_all
 from pinhole.families import family_of
 from pinhole.loading import fingerprint
-from pinhole.shrink import check
 
 
 @dataclass(frozen=True)

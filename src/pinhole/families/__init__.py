@@ -8,7 +8,16 @@ from transformers import PreTrainedModel
 
 from pinhole.families.base import Family
 
-FAMILIES = {"llava": "pinhole.families.llava:Llava"}
+FAMILIES = {
+    "llava": "pinhole.families.llava:Llava",
+    "llava_next": "pinhole.families.llava_next:LlavaNext",
+    "llava_next_video": "pinhole.families.llava_next_video:LlavaNextVideo",
+    "llava_onevision": "pinhole.families.llava_onevision:LlavaOnevision",
+    "qwen2_vl": "pinhole.families.qwen2_vl:Qwen2VL",
+    "qwen2_5_vl": "pinhole.families.qwen2_5_vl:Qwen2_5VL",
+    "qwen3_vl": "pinhole.families.qwen3_vl:Qwen3VL",
+    "internvl": "pinhole.families.internvl:InternVL",
+}
 """Class of each supported `model.config.model_type`, as "module:Class"."""
 
 

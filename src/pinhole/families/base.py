@@ -3,32 +3,51 @@
 from __future__ import annotations
 
 import inspect
+import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from pinhole.budget import LLMShape
+from pinhole.layout import Layout, View
+from pinhole.reduction import Reduction
+from pinhole.scope import Positions
 from pinhole.visual import VisualTokens
-
-Positions = Literal["compact", "original"]
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedImage:
-    """One image of a batch: its visual tokens and where the LLM reads them.
+class Visual:
+    """One image or video of a batch: its visual tokens and where the LLM reads them.
 
     Attributes:
         tokens: the visual tokens.
+        modality: "image" or "video".
         row: the batch row.
-        columns: (n,) the columns of its placeholders in that row of the input ids.
+        columns: (n,) the columns of its placeholders in that row of the input ids; text may stand between them.
+        deeper: (n, d) features that deeper LLM layers add to these tokens, one for each such layer.
     """
 
     tokens: VisualTokens
+    modality: str
     row: int
     columns: torch.Tensor
+    deeper: tuple[torch.Tensor, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What the encoder made of all images, or all videos, of a batch.
+
+    Attributes:
+        entries: (n_i, d) features, in the order of their placeholders.
+        deeper: as in `Visual`, by layer and entry.
+    """
+
+    entries: list[torch.Tensor]
+    deeper: list[list[torch.Tensor]]
 
 
 class Family:
@@ -36,21 +55,31 @@ class Family:
 
     Class attributes:
         provides: the cues beside X that a method may ask for.
-        positions: position ids of the visual tokens that remain: "compact" numbers them anew, "original" gives each
-            the id of its anchor.
+        positions: position ids of the visual tokens that remain, unless the user says otherwise (see `Scope`).
+        pixel_inputs: for each modality the name of the input that holds its pixels.
+        stacked: modalities whose features `forward` wants as one tensor (1, sum n_i, d) instead of a list.
+        token_inputs: inputs of shape (B, L), beside ids, mask, positions and labels, that shrink with the prompt.
+        spent_inputs: inputs that have no meaning once the prompt is shrunk.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset()
     positions: ClassVar[Positions] = "compact"
-    pixel_keys: ClassVar[tuple[str, ...]] = ("pixel_values",)
+    pixel_inputs: ClassVar[dict[str, str]] = {"image": "pixel_values"}
+    stacked: ClassVar[frozenset[str]] = frozenset()
+    token_inputs: ClassVar[tuple[str, ...]] = ()
+    spent_inputs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
 
     @property
-    def image_token_id(self) -> int:
+    def modalities(self) -> tuple[str, ...]:
+        """What the model reads beside text: "image", "video" or both."""
+        return tuple(self.pixel_inputs)
+
+    def token_id(self, modality: str) -> int:
         """The id of the token that stands for one visual token in the prompt."""
-        return self.model.config.image_token_id
+        return getattr(self.model.config, f"{modality}_token_id")
 
     @property
     def width(self) -> int:
@@ -73,43 +102,110 @@ class Family:
         )
 
     def has_pixels(self, inputs: dict[str, Any]) -> bool:
-        """Whether these model inputs bring images that are still to be encoded."""
-        return any(inputs.get(key) is not None for key in self.pixel_keys)
+        """Whether these model inputs bring images or videos that are still to be encoded."""
+        return any(inputs.get(name) is not None for name in self.pixel_inputs.values())
 
-    def encode(self, inputs: dict[str, Any]) -> tuple[list[EncodedImage], set[str]]:
-        """Run encoder and projector once on the images in `inputs`.
+    def encode(self, inputs: dict[str, Any]) -> tuple[list[Visual], set[str]]:
+        """Run encoder and projector once on the images and videos in `inputs`.
 
         Returns:
-            the images in the order of their placeholders, and the names of the inputs that were used up.
+            them in the order of their placeholders, row by row, and the names of the inputs that were used up.
 
         Raises:
             ValueError: the prompt's placeholders do not match the features.
         """
-        encoder = self.model.base_model.get_image_features
-        names = inspect.signature(encoder).parameters.keys() - {"kwargs"}
-        arguments = {name: inputs[name] for name in names if inputs.get(name) is not None}
-        features = list(encoder(**arguments, return_dict=True).pooler_output)
-        where = (inputs["input_ids"] == self.image_token_id).nonzero()
-        lengths = [len(x) for x in features]
-        if sum(lengths) != len(where):
+        visuals: list[Visual] = []
+        used: set[str] = set()
+        for modality, pixels in self.pixel_inputs.items():
+            if inputs.get(pixels) is not None:
+                encoder = getattr(self.model.base_model, f"get_{modality}_features")
+                names = inspect.signature(encoder).parameters.keys() - {"kwargs"}
+                arguments = {name: inputs[name] for name in names if inputs.get(name) is not None}
+                features = self.features(modality, encoder(**arguments, return_dict=True))
+                visuals += self._place(modality, features, inputs)
+                used |= arguments.keys()
+        return sorted(visuals, key=lambda visual: (visual.row, int(visual.columns[0]))), used
+
+    def _place(self, modality: str, features: Features, inputs: dict[str, Any]) -> list[Visual]:
+        """Cut the features into images or videos and find the placeholders of each."""
+        where = (inputs["input_ids"] == self.token_id(modality)).nonzero()
+        entries = [len(x) for x in features.entries]
+        if sum(entries) != len(where):
             raise ValueError(
-                f"{sum(lengths)} visual tokens of {len(lengths)} image(s) for {len(where)} placeholders in the prompt: "
-                "give one image for each image mark, and leave truncation off"
+                f"{sum(entries)} visual tokens of {len(entries)} {modality}(s) for {len(where)} placeholders in the "
+                f"prompt: give one {modality} for each {modality} mark, and leave truncation off"
             )
-        images = []
-        for i, (x, places) in enumerate(zip(features, where.split(lengths), strict=True)):
-            tokens = VisualTokens(x, self.grid(i, inputs), self.pixels(i, inputs), {})
-            images.append(EncodedImage(tokens, int(places[0, 0]), places[:, 1]))
-        return images, set(arguments)
+        lengths = self.lengths(entries, where)
+        layouts, pixels = self.layouts(modality, inputs, lengths), self.pixels(modality, inputs, lengths)
+        deeper = [torch.cat(layer).split(lengths) for layer in features.deeper]
+        visuals, flat = [], torch.cat(features.entries)
+        for i, (x, places) in enumerate(zip(flat.split(lengths), where.split(lengths), strict=True)):
+            if not bool((places[:, 0] == places[0, 0]).all()):
+                raise ValueError(f"the placeholders of one {modality} lie in two rows of the batch")
+            tokens = VisualTokens(x, layouts[i], pixels[i])
+            visuals.append(
+                Visual(tokens, modality, int(places[0, 0]), places[:, 1], tuple(layer[i] for layer in deeper))
+            )
+        return visuals
 
-    def grid(self, i: int, inputs: dict[str, Any]) -> tuple[int, int] | None:
-        """(rows, columns) of image `i`'s visual tokens where they fill a grid row by row, else None."""
-        return None
+    def features(self, modality: str, output: BaseModelOutputWithPooling) -> Features:
+        """The encoder's output as one entry (n_i, d) for each of its images or videos."""
+        return Features(list(output.pooler_output), [])
 
-    def pixels(self, i: int, inputs: dict[str, Any]) -> torch.Tensor:
-        """The pixel values of image `i`."""
-        return inputs["pixel_values"][i]
+    def lengths(self, entries: list[int], where: torch.Tensor) -> list[int]:
+        """Visual tokens of each image or video: what is reduced as one unit.
 
-    def decided(self, features: list[torch.Tensor]) -> dict[str, BaseModelOutputWithPooling]:
-        """Features that take the encoder's place, in the form that `forward` and `generate` of transformers accept."""
-        return {"image": BaseModelOutputWithPooling(pooler_output=features)}
+        Args:
+            entries: lengths of the encoder's entries.
+            where: (N, 2) row and column of every placeholder.
+        """
+        return entries
+
+    def layouts(self, modality: str, inputs: dict[str, Any], lengths: list[int]) -> list[Layout]:
+        """Where the tokens of each image or video come from: here, square grids, one for each frame."""
+        if modality == "image":
+            return [squares(length) for length in lengths]
+        frames = [len(video) for video in inputs[self.pixel_inputs["video"]]]
+        return [squares(length, count) for length, count in zip(lengths, frames, strict=True)]
+
+    def pixels(self, modality: str, inputs: dict[str, Any], lengths: list[int]) -> list[torch.Tensor]:
+        """The pixel values of each image or video, without padding that depends on the rest of the batch."""
+        return list(inputs[self.pixel_inputs[modality]])
+
+    def full_positions(self, inputs: dict[str, Any], mask: torch.Tensor) -> torch.Tensor:
+        """Position ids of the whole prompt before anything is left out: (B, L), or (3, B, L) for M-RoPE."""
+        given = inputs.get("position_ids")
+        if given is not None:
+            return given.expand(*given.shape[:-2], *mask.shape)
+        return (mask.long().cumsum(-1) - 1).clamp_min(0)
+
+    def decided(self, visuals: list[Visual], reductions: list[Reduction]) -> dict[str, BaseModelOutputWithPooling]:
+        """Features that take the encoder's place, in the form that `generate` of transformers expands and cuts."""
+        outputs = {}
+        for modality in dict.fromkeys(visual.modality for visual in visuals):
+            pairs = [(v, r) for v, r in zip(visuals, reductions, strict=True) if v.modality == modality]
+            output = BaseModelOutputWithPooling(pooler_output=[r.apply(v.tokens.x) for v, r in pairs])
+            if layers := len(pairs[0][0].deeper):
+                output["deepstack_features"] = [[r.apply(v.deeper[i]) for v, r in pairs] for i in range(layers)]
+            outputs[modality] = output
+        return outputs
+
+    def ready(self, outputs: dict[str, BaseModelOutputWithPooling]) -> dict[str, BaseModelOutputWithPooling]:
+        """`decided`'s features in the form that `forward` takes."""
+        return {
+            modality: BaseModelOutputWithPooling(pooler_output=torch.cat(list(output.pooler_output))[None])
+            if modality in self.stacked and isinstance(output.pooler_output, list | tuple)
+            else output
+            for modality, output in outputs.items()
+        }
+
+    def remember(self, positions: torch.Tensor | None, mask: torch.Tensor) -> None:
+        """Leave in the model what its own `forward` would have, for decode loops that give no position ids."""
+
+
+def squares(n: int, frames: int = 1) -> Layout:
+    """n tokens as one square grid a frame and separators behind them, or as tokens of no known place."""
+    side = math.isqrt(n // frames)
+    grids = [View(side, side, frame=frame) for frame in range(frames)]
+    rest = n - frames * side * side
+    return Layout.of(*grids, rest) if rest in (0, 1) and side else Layout.of(n)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from pinhole.budget import kept_tokens
+from pinhole.layout import Layout, View
 from pinhole.method import TrainingFree
 from pinhole.reduction import Reduction
 from pinhole.visual import VisualTokens
@@ -19,34 +20,58 @@ class Spatial(TrainingFree):
 
     The baseline "Spatial" of MetaCompress, table 1. A kernel of whole tokens cannot meet every count, so the kernel is
     chosen, sides of its own for rows and columns, to give as many outputs as possible without exceeding
-    `kept_tokens(n, keep)`, and among those to be as square as possible. Rectangles at the border may be smaller. Tokens
-    that fill no grid are pooled as one row.
+    `kept_tokens(n, keep)`, and among those to be as square as possible. Rectangles at the border may be smaller.
+
+    Tiles and frames are pooled each on its own grid, with the same kernel; separators, which come from no place, go.
+    Tokens that fill no grids, or more grids than tokens may remain, are pooled as one row.
     """
 
     name = "spatial"
     paper = "baseline in MetaCompress, CVPR 2026"
 
-    def count(self, n: int, grid: tuple[int, int] | None = None) -> int:
+    def count(self, n: int, layout: Layout | None = None) -> int:
         """The number of rectangles that the chosen kernel makes; at most `kept_tokens(n, keep)`."""
-        rows, columns = grid or (1, n)
-        height, width = self._kernel(rows, columns)
-        return math.ceil(rows / height) * math.ceil(columns / width)
+        views = self._views(n, layout)
+        return _outputs(views, self._kernel(n, views))
 
     def reduce(self, image: VisualTokens) -> Reduction:
         """Assign each token to its rectangle and average."""
-        rows, columns = image.grid or (1, image.n)
-        height, width = self._kernel(rows, columns)
-        across = math.ceil(columns / width)
-        row, column = torch.meshgrid(torch.arange(rows) // height, torch.arange(columns) // width, indexing="ij")
-        members = torch.nn.functional.one_hot((row * across + column).flatten()).T.to(image.x)
+        views = self._views(image.n, image.layout)
+        layout = image.layout if views is image.layout.views else Layout.of(*views)
+        height, width = self._kernel(image.n, views)
+        blocks, start = torch.full((image.n,), -1), 0
+        for number, view in enumerate(views):
+            mine = layout.view == number
+            row, column = layout.cell[mine] // view.columns, layout.cell[mine] % view.columns
+            across = math.ceil(view.columns / width)
+            blocks[mine] = start + row // height * across + column // width
+            start += math.ceil(view.rows / height) * across
+        members = (blocks == torch.arange(start)[:, None]).to(image.x)
         return Reduction.mix(members / members.sum(-1, keepdim=True))
 
-    def _kernel(self, rows: int, columns: int) -> tuple[int, int]:
-        limit = kept_tokens(rows * columns, self.keep)
+    def _views(self, n: int, layout: Layout | None) -> tuple[View, ...]:
+        """The grids to pool on: the image's own, or one row."""
+        if layout is not None and _whole(layout) and len(layout.views) <= kept_tokens(n, self.keep):
+            return layout.views
+        return (View(1, n),)
+
+    def _kernel(self, n: int, views: tuple[View, ...]) -> tuple[int, int]:
+        limit = kept_tokens(n, self.keep)
+        rows, columns = max(view.rows for view in views), max(view.columns for view in views)
 
         def quality(kernel: tuple[int, int]) -> tuple[int, int, int]:
             height, width = kernel
-            outputs = math.ceil(rows / height) * math.ceil(columns / width)
+            outputs = _outputs(views, kernel)
             return (outputs if outputs <= limit else -1, -abs(height - width), -height)
 
         return max(((h, w) for h in range(1, rows + 1) for w in range(1, columns + 1)), key=quality)
+
+
+def _outputs(views: tuple[View, ...], kernel: tuple[int, int]) -> int:
+    height, width = kernel
+    return sum(math.ceil(view.rows / height) * math.ceil(view.columns / width) for view in views)
+
+
+def _whole(layout: Layout) -> bool:
+    """Whether every cell of every grid has its token."""
+    return bool(layout.views) and int((~layout.separators).sum()) == sum(v.rows * v.columns for v in layout.views)

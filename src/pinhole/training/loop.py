@@ -12,10 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.data import Dialogue, digest
+from pinhole.decide import check
 from pinhole.families import family_of
 from pinhole.method import Learned
 from pinhole.registry import MethodSpec
-from pinhole.shrink import check
 from pinhole.training.distillation import Distillation
 from pinhole.training.examples import order
 from pinhole.training.settings import TrainSettings

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from pinhole.families.base import EncodedImage, Family
+from pinhole.families.base import Family, Visual
 from pinhole.loading import fingerprint
 from pinhole.method import InputMethod
 from pinhole.methods.full import Full
@@ -17,14 +17,14 @@ from pinhole.shrink import Shrunk, shrink
 
 
 def answer_log_probs(
-    family: Family, inputs: dict[str, Any], method: InputMethod, images: list[EncodedImage]
+    family: Family, inputs: dict[str, Any], method: InputMethod, visuals: list[Visual]
 ) -> tuple[torch.Tensor, Shrunk]:
     """Log-probabilities (T, V) at the T answer tokens of a batch, in the order of its labels, and what was shrunk.
 
     The vocabulary's logits are computed where answers are and nowhere else.
     """
-    shrunk = shrink(family, inputs, method, images=images)
-    arguments = dict(shrunk.inputs)
+    shrunk = shrink(family, inputs, method, visuals=visuals)
+    arguments = {**shrunk.inputs, "mm_encoder_outputs": family.ready(shrunk.inputs["mm_encoder_outputs"])}
     labels = arguments.pop("labels")
     hidden = family.model.base_model(**arguments, use_cache=False).last_hidden_state
     logits = family.model.get_output_embeddings()(hidden[:, :-1][labels[:, 1:] != -100])
@@ -55,13 +55,13 @@ class Teacher:
         described.write_text(json.dumps(source) + "\n")
 
     @torch.no_grad()
-    def __call__(self, names: list[int], inputs: dict[str, Any], images: list[EncodedImage]) -> torch.Tensor:
+    def __call__(self, names: list[int], inputs: dict[str, Any], visuals: list[Visual]) -> torch.Tensor:
         """Log-probabilities (T, V) for a batch; `names` are its dialogues' numbers in the data set."""
         device = inputs["labels"].device
         files = [self._cache / f"{name:08d}.safetensors" for name in names] if self._cache else []
         if files and all(file.exists() for file in files):
             return torch.cat([load_file(file)["log_probs"] for file in files]).to(device).float()
-        result, _ = answer_log_probs(self._family, inputs, Full(), images)
+        result, _ = answer_log_probs(self._family, inputs, Full(), visuals)
         counts = (inputs["labels"][:, 1:] != -100).sum(-1).tolist()
         for file, part in zip(files, result.split(counts), strict=False):
             partial = file.with_suffix(".part")

@@ -6,10 +6,11 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel, ProcessorMixin
 
+from pinhole.decide import decide
 from pinhole.families import family_of
 from pinhole.method import InputMethod
 from pinhole.reduction import Reduction
-from pinhole.shrink import decide
+from pinhole.scope import Scope
 from pinhole.transcript import Transcript, encode_turn
 
 
@@ -27,4 +28,4 @@ def look(
     """
     text = Transcript(processor).question("?", images=1)
     [encoded], _ = family_of(model).encode(encode_turn(model, processor, [text], [image]))
-    return decide(method, encoded.tokens), encoded.tokens.grid
+    return decide(method, encoded, Scope()), encoded.tokens.grid

@@ -1,0 +1,85 @@
+"""Asks a method about one image or video, in the scope that the user set."""
+
+from __future__ import annotations
+
+import torch
+
+from pinhole.families.base import Family, Visual
+from pinhole.method import InputMethod
+from pinhole.reduction import Reduction
+from pinhole.scope import Scope
+from pinhole.visual import VisualTokens
+
+
+def check(method: InputMethod, family: Family) -> None:
+    """Refuse a method that cannot work on this model, before anything runs.
+
+    Raises:
+        ValueError: it needs cues that the family lacks, or was trained for another width.
+    """
+    missing = method.needs - family.provides
+    if missing:
+        kind = family.model.config.model_type
+        raise ValueError(f"{method.name} needs {', '.join(sorted(missing))}, which models of type {kind!r} do not give")
+    width = getattr(method, "width", family.width)
+    if width != family.width:
+        raise ValueError(
+            f"this {method.name} was trained for an LLM of width {width}, the model's is {family.width}: "
+            "load a compressor that was trained for this model"
+        )
+
+
+def decide(method: InputMethod, visual: Visual, scope: Scope) -> Reduction:
+    """The reduction of one image or video.
+
+    Each part that the scope reduces on its own is put to the method by itself; the method is not asked about a part of
+    which everything remains. Where separators are kept, or text stands between the placeholders, the kept tokens are in
+    the order of their anchors, as far as these need it; else in the order that the method gave.
+    """
+    tokens = visual.tokens
+    parts, kept = _parts(tokens, scope, visual.modality)
+    joined = [(part, _ask(method, tokens if len(part) == tokens.n else tokens.take(part))) for part in parts]
+    if len(kept):
+        joined.append((kept, Reduction.identity(len(kept), tokens.x.device)))
+    if len(joined) == 1:
+        reduction = joined[0][1]
+    else:
+        device = tokens.x.device
+        reduction = Reduction.join([(part.to(device), answer) for part, answer in joined], tokens.n)
+    return _ordered(reduction, visual.columns, bool(len(kept)))
+
+
+def _parts(tokens: VisualTokens, scope: Scope, modality: str) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """The tokens of each part that is reduced on its own, and the separators that are kept as they are."""
+    everything = torch.arange(tokens.n)
+    kept = everything[tokens.layout.separators] if scope.separators == "keep" else everything[:0]
+    left = everything[~tokens.layout.separators] if len(kept) else everything
+    if scope.video == "whole" or modality != "video":
+        return [left], kept
+    frames = tokens.layout.frames[left]
+    return [left[frames == frame] for frame in frames.unique().tolist()], kept
+
+
+def _ask(method: InputMethod, tokens: VisualTokens) -> Reduction:
+    m = method.count(tokens.n, tokens.layout)
+    reduction = Reduction.identity(tokens.n, tokens.x.device) if m == tokens.n else method.reduce(tokens)
+    assert (reduction.m, reduction.n) == (m, tokens.n), f"{method.name} announced {m} tokens and returned {reduction}"
+    return reduction
+
+
+def _ordered(reduction: Reduction, columns: torch.Tensor, by_anchor: bool) -> Reduction:
+    """Rows in an order in which the prompt can hold them.
+
+    Args:
+        reduction: of the tokens at `columns`.
+        columns: (n,) of the placeholders; runs of them are apart where text stands between.
+        by_anchor: whether separators must come between the tokens that they part.
+    """
+    anchors = reduction.anchors.to(columns.device)
+    if by_anchor:
+        key = anchors
+    else:
+        run = torch.cat([columns.new_zeros(1), (columns.diff() != 1).long().cumsum(0)])
+        key = run[anchors]
+    order = key.sort(stable=True).indices
+    return reduction if bool((order.diff() > 0).all()) else reduction.reorder(order)
