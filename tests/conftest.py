@@ -16,6 +16,10 @@ settings.register_profile("pinhole", deadline=None, derandomize=True)
 settings.load_profile("pinhole")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--cells", help="write the contract's cells to this file, and count them for each family")
+
+
 @pytest.fixture(scope="session")
 def embedded():
     """The embedded LVLM and its processor. Tests leave them as they are."""

@@ -399,7 +399,7 @@ def test_a_kept_subset_equals_slicing_the_embeddings(model):
         logits = model(**inputs).logits
     embeddings = model.get_input_embeddings()(inputs["input_ids"])
     columns = (inputs["input_ids"][0] == tiny.IMAGE).nonzero()[:, 0]
-    embeddings[0, columns] = visual_tokens(model, inputs["pixel_values"][0]).x
+    embeddings[0, columns] = visual_tokens(model, inputs).x
     gone = set(columns.tolist()) - set(columns[kept].tolist())
     sliced = embeddings[:, [i for i in range(embeddings.shape[1]) if i not in gone]]
     close(logits, model(inputs_embeds=sliced).logits)
@@ -446,7 +446,7 @@ class TestCompressedInputs:
         length = inputs["input_ids"].shape[1]
         assert torch.equal(output[:, :length], inputs["input_ids"].repeat_interleave(copies, 0))
         for i, row in enumerate(rows_of(inputs)):
-            embeddings = torch.stack(Context(model).read(row, method).embeddings)[None].detach()
+            embeddings = torch.stack([token.embedding for token in Context(model).read(row, method).tokens])[None]
             mask = torch.ones(embeddings.shape[:2], dtype=torch.long)
             expected = model.generate(
                 inputs_embeds=embeddings, attention_mask=mask, max_new_tokens=4, do_sample=False, **settings

@@ -22,8 +22,8 @@ class Spatial(TrainingFree):
     chosen, sides of its own for rows and columns, to give as many outputs as possible without exceeding
     `kept_tokens(n, keep)`, and among those to be as square as possible. Rectangles at the border may be smaller.
 
-    Tiles and frames are pooled each on its own grid, with the same kernel; separators, which come from no place, go.
-    Tokens that fill no grids, or more grids than tokens may remain, are pooled as one row.
+    Tiles and frames are pooled each on its own grid, with the same kernel; separators, which come from no place, go,
+    unless everything is kept. Tokens that fill no grids, or more grids than tokens may remain, are pooled as one row.
     """
 
     name = "spatial"
@@ -31,6 +31,8 @@ class Spatial(TrainingFree):
 
     def count(self, n: int, layout: Layout | None = None) -> int:
         """The number of rectangles that the chosen kernel makes; at most `kept_tokens(n, keep)`."""
+        if kept_tokens(n, self.keep) == n:
+            return n
         views = self._views(n, layout)
         return _outputs(views, self._kernel(n, views))
 

@@ -1,0 +1,128 @@
+"""The contract: every method on every family, images and videos, one prompt and three, padded left and right."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import zoo
+from pinhole import Session, compress
+from pinhole.families import FAMILIES, family_of
+from pinhole.method import InputMethod
+from pinhole.registry import method_names
+from reference import Context
+
+KEEP = 0.25
+TOLERANCE = 1e-4
+"""transformers computes rotary angles in float32: equal relative positions at another offset differ by rounding."""
+
+CELLS = [
+    pytest.param(family, modality, name, batch, side, id=f"{family}-{modality}-{name}-{batch}-{side}")
+    for family, animal in zoo.ZOO.items()
+    for modality in animal.modalities
+    for name in method_names()
+    for batch in (1, 3)
+    for side in ("left", "right")
+]
+
+
+def test_every_family_is_in_the_zoo():
+    assert set(zoo.ZOO) == set(FAMILIES)
+    for name in zoo.ZOO:
+        assert set(zoo.ZOO[name].modalities) == set(family_of(zoo.model_of(name)).modalities)
+
+
+@pytest.mark.parametrize(("family", "modality", "name", "batch", "side"), CELLS)
+@torch.no_grad()
+def test_cell(record_property, family, modality, name, batch, side):
+    model, method = zoo.model_of(family), zoo.method(name, KEEP)
+    prompts = zoo.rows(family, model, modality, batch=batch)
+    inputs = zoo.together(prompts, side)
+    cell = {"family": family, "modality": modality, "method": name, "batch": batch, "side": side}
+    cell |= {"outcome": "passed", "reason": ""}
+    record_property("cell", cell)
+    missing = method.needs - family_of(model).provides
+    if missing:
+        with pytest.raises(ValueError, match=f"{name} needs .*, which models of type '{family}' do not give"):
+            compress(model, method)
+        cell.update(outcome="refused", reason=f"needs {', '.join(sorted(missing))}")
+        return
+    check_everything_kept(model, zoo.method(name, 1.0), inputs)
+    before = hooks(model)
+    check_logits(model, method, prompts, inputs, side)
+    if side == "left":
+        check_generation(model, method, prompts, inputs)
+        check_dialogue(family, modality, method, prompts, inputs)
+    assert hooks(model) == before
+    assert "generate" not in model.__dict__
+
+
+def check_everything_kept(model, method: InputMethod, inputs: dict[str, torch.Tensor]) -> None:
+    """With keep=1 no bit of the logits changes."""
+    plain = model(**inputs).logits
+    with compress(model, method) as compression:
+        kept = model(**inputs).logits
+    assert torch.equal(plain, kept)
+    assert all(reduction.m == reduction.n for reduction in compression.reductions)
+    assert torch.equal(model(**inputs).logits, plain)
+
+
+def check_logits(model, method, prompts: list[dict], inputs: dict[str, torch.Tensor], side: str) -> None:
+    """m is what the budget says; each row's logits are those of embeddings that were reduced by hand, row by row."""
+    for policy in ("compact", "original"):
+        with compress(model, method, positions=policy) as compression:
+            logits = model(**inputs).logits
+        contexts = [Context(model, policy).read(prompt, method) for prompt in prompts]
+        expected = [reduction for context in contexts for reduction in context.reductions]
+        assert [(r.n, r.m) for r in compression.reductions] == [(r.n, r.m) for r in expected]
+        assert logits.shape[1] == max(len(context.tokens) for context in contexts)
+        for got, context in zip(logits, contexts, strict=True):
+            length = len(context.tokens)
+            torch.testing.assert_close(
+                got[-length:] if side == "left" else got[:length], context.logits(), rtol=0, atol=TOLERANCE
+            )
+
+
+def check_generation(model, method, prompts: list[dict], inputs: dict[str, torch.Tensor]) -> None:
+    """Greedy answers are those that a recomputation without a cache gives; the prompt is returned as it was."""
+    with compress(model, method):
+        output = model.generate(**inputs, max_new_tokens=3, do_sample=False)
+    length = inputs["input_ids"].shape[1]
+    assert torch.equal(output[:, :length], inputs["input_ids"])
+    for answer, prompt in zip(output[:, length:].tolist(), prompts, strict=True):
+        context = Context(model, family_of(model).positions).read(prompt, method)
+        check_answer(context, answer)
+
+
+def check_dialogue(family: str, modality: str, method, prompts: list[dict], inputs: dict[str, torch.Tensor]) -> None:
+    """A turn of text and a turn with new images, each of its own tokens only, answer as a recomputation would."""
+    model, batch = zoo.model_of(family), len(prompts)
+    session = Session(model, method)
+    contexts = [Context(model, family_of(model).positions) for _ in prompts]
+    later = zoo.rows(family, model, modality, seed=3, batch=batch)
+    texts = zoo.words(4, seed=1, batch=batch)
+    turns = [
+        (inputs, prompts),
+        (texts, [{name: value[i : i + 1] for name, value in texts.items()} for i in range(batch)]),
+        (zoo.together(later), later),
+    ]
+    for turn, alone in turns:
+        answers = session.ask(turn, max_new_tokens=2, do_sample=False).tolist()
+        for context, answer, prompt in zip(contexts, answers, alone, strict=True):
+            check_answer(context.read(prompt, method), answer)
+    assert session.context.attention_mask.sum(-1).tolist() == [len(context.tokens) for context in contexts]
+
+
+def check_answer(context: Context, answer: list[int]) -> None:
+    """Each token is the likeliest after those before it, but for placeholders, which are never said."""
+    family = family_of(context.model)
+    for token in answer:
+        logits = context.logits()[-1].clone()
+        logits[[family.token_id(modality) for modality in family.modalities]] = -torch.inf
+        best = logits.max()
+        assert best - logits[token] < TOLERANCE
+        context.say(token)
+
+
+def hooks(model) -> int:
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in model.modules())

@@ -1,0 +1,76 @@
+"""A tiny random-weight model of every family, and prompts with images or videos of unlike sizes for it."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+
+from pinhole.method import InputMethod
+from pinhole.registry import MethodSpec
+from zoo import internvl, llava, qwen
+from zoo.parts import IMAGE, PAD, VIDEO, WIDTH, WORDS, Animal
+
+ZOO: dict[str, Animal] = {**llava.ANIMALS, **qwen.ANIMALS, **internvl.ANIMALS}
+
+
+@functools.cache
+def model_of(family: str) -> Any:
+    """The family's model, built once a process. Tests leave it as it is."""
+    return ZOO[family].build()
+
+
+def method(name: str, keep: float | int = 0.25) -> InputMethod:
+    """A method of the registry, with untrained weights in float64 where it learns."""
+    made = MethodSpec.parse(name).build(WIDTH, keep)
+    return made.double() if isinstance(made, torch.nn.Module) else made
+
+
+def row(
+    family: str, model: Any, modality: str = "image", seed: int = 0, count: int = 1, dtype: torch.dtype = torch.float64
+) -> dict[str, torch.Tensor]:
+    """One prompt: words, `count` images or videos with words between, words."""
+    animal = ZOO[family]
+    generator = torch.Generator().manual_seed(1000 + seed)
+
+    def words(number: int) -> list[int]:
+        return torch.randint(3, WORDS, (number,), generator=generator).tolist()
+
+    inputs, places = animal.visual(model, modality, count, generator, dtype)
+    ids = words(3 + seed % 3)
+    for place in places:
+        ids += place + words(2)
+    ids = torch.tensor([ids + words(3)])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **inputs}
+    if animal.token_types:
+        inputs[animal.token_types] = (ids == IMAGE).long() + 2 * (ids == VIDEO).long()
+    return inputs
+
+
+def rows(family: str, model: Any, modality: str = "image", seed: int = 0, batch: int = 1) -> list[dict]:
+    """Prompts of unlike length; the second has two images, or two videos."""
+    return [row(family, model, modality, 10 * seed + i, 2 if i == 1 else 1) for i in range(batch)]
+
+
+def together(prompts: list[dict[str, torch.Tensor]], side: str = "left") -> dict[str, torch.Tensor]:
+    """Prompts as one padded batch."""
+    length = max(prompt["input_ids"].shape[1] for prompt in prompts)
+    batch: dict[str, torch.Tensor] = {}
+    for name in prompts[0]:
+        values = [prompt[name] for prompt in prompts]
+        if values[0].shape == prompts[0]["input_ids"].shape:
+            fill = PAD
+            pads = [value.new_full((1, length - value.shape[1]), fill) for value in values]
+            values = [torch.cat([p, v] if side == "left" else [v, p], 1) for p, v in zip(pads, values, strict=True)]
+        elif name == "pixel_values" and values[0].dim() == 5:
+            tiles = max(value.shape[1] for value in values)
+            values = [torch.nn.functional.pad(v, (0,) * 6 + (0, tiles - v.shape[1])) for v in values]
+        batch[name] = torch.cat(values)
+    return batch
+
+
+def words(count: int, seed: int, batch: int = 1) -> dict[str, torch.Tensor]:
+    """A turn of text alone."""
+    ids = torch.randint(3, WORDS, (batch, count), generator=torch.Generator().manual_seed(seed))
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
