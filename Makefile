@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test lint format lock clean
+.PHONY: help quickstart test contracts lint format lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,6 +17,10 @@ quickstart: $(VENV)/.installed  ## train MetaCompress on the embedded LVLM, comp
 
 test: $(VENV)/.installed  ## the test suite, on two processes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not gpu'
+
+contracts: $(VENV)/.installed  ## every method on every model family; writes docs/compatibility.md
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/contracts/test_cells.py -n 2 --cells docs/results/contracts.json
+	$(BIN)/python runs/compatibility.py docs/results/contracts.json docs/compatibility.md
 
 lint: $(VENV)/.installed  ## ruff and mypy
 	$(BIN)/ruff format --check src tests runs

@@ -9,10 +9,17 @@ import torch
 
 from pinhole.method import InputMethod
 from pinhole.registry import MethodSpec
-from zoo import internvl, llava, qwen
+from zoo import gemma, glm, idefics, internvl, llava, qwen
 from zoo.parts import IMAGE, PAD, VIDEO, WIDTH, WORDS, Animal
 
-ZOO: dict[str, Animal] = {**llava.ANIMALS, **qwen.ANIMALS, **internvl.ANIMALS}
+ZOO: dict[str, Animal] = {
+    **llava.ANIMALS,
+    **qwen.ANIMALS,
+    **internvl.ANIMALS,
+    **idefics.ANIMALS,
+    **gemma.ANIMALS,
+    **glm.ANIMALS,
+}
 
 
 @functools.cache

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import transformers as hf
+from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
 
 from zoo.parts import BOTH, IMAGE, VIDEO, Animal, randomized, text, tower, turn
 
@@ -73,12 +74,12 @@ def tiled(model, modality, count, generator, dtype):
             lengths = [len(x) for x in model.model.get_video_features(**inputs, return_dict=True).pooler_output]
         return inputs, [[VIDEO] * length for length in lengths]
     sizes = torch.tensor([SIZES[i] for i in turn(generator, count, len(SIZES))])
-    pixels = torch.randn(count, 5, 3, 48, 48, generator=generator, dtype=torch.float64).to(dtype)
+    config = model.config
+    tiles = [image_size_to_num_patches(size, config.image_grid_pinpoints, 48) for size in sizes]
+    pixels = torch.randn(count, max(tiles), 3, 48, 48, generator=generator, dtype=torch.float64).to(dtype)
     inputs = {"pixel_values": pixels, "image_sizes": sizes}
     if isinstance(model, hf.LlavaOnevisionForConditionalGeneration):
         inputs["batch_num_images"] = torch.tensor([count])
-        if count == 1 and sizes[0].tolist() == [90, 110]:  # the largest canvas has 17 tiles
-            inputs["pixel_values"] = torch.randn(1, 17, 3, 48, 48, generator=generator, dtype=torch.float64).to(dtype)
     with torch.no_grad():
         lengths = [len(x) for x in model.model.get_image_features(**inputs, return_dict=True).pooler_output]
     return inputs, [[IMAGE] * length for length in lengths]
