@@ -18,7 +18,7 @@ class _CaughtError(Exception):
 
 
 def language_model(model) -> torch.nn.Module:
-    return model.base_model.language_model
+    return family_of(model).language_model
 
 
 @torch.no_grad()
@@ -63,13 +63,21 @@ def rows_of(inputs: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
 
 @dataclass
 class Token:
-    """One token of a context: its embedding, what deeper layers add, its position on each axis, its label."""
+    """One token of a context: its embedding, what deeper layers add, its position on each axis, its label.
+
+    `unit` is the number of its image in the context, `turn` that of the prompt it came with; answers have no turn.
+    """
 
     embedding: torch.Tensor
     position: tuple[int, ...]
     deeper: list[torch.Tensor] | None = None
     label: int = -100
-    visual: bool = False
+    unit: int | None = None
+    turn: int | None = None
+
+    @property
+    def visual(self) -> bool:
+        return self.unit is not None
 
 
 @dataclass
@@ -80,18 +88,21 @@ class Context:
     positions_kept: str = "compact"
     tokens: list[Token] = field(default_factory=list)
     reductions: list[Reduction] = field(default_factory=list)
+    told: frozenset[str] = frozenset()
+    turns: int = 0
 
     @torch.no_grad()
     def read(self, row: dict[str, torch.Tensor], method, labels: torch.Tensor | None = None, decide=None) -> Context:
         """Append a prompt's tokens, its images and videos reduced by `method`, or by `decide(visual)`."""
         told = heard(self.model, row)
+        self.told = frozenset(told)
         length = row["input_ids"].shape[1]
         positions = told.get("position_ids")
         positions = torch.arange(length)[None] if positions is None else positions.reshape(-1, length)[-3:]
         if self.tokens:  # a turn of text has one axis, where images have three
             positions = positions.expand(len(self.tokens[0].position), -1)
         start = self.tokens[-1].position[-1] + 1 if self.tokens else 0
-        visuals = family_of(self.model).encode(row)[0] if family_of(self.model).has_pixels(row) else []
+        visuals = family_of(self.model).encode(row, method.needs)[0] if family_of(self.model).has_pixels(row) else []
         kept = self._kept(told, visuals, decide or (lambda visual: by_hand(method, visual.tokens)))
         gone = {column for visual in visuals for column in visual.columns.tolist()}
         count = 0
@@ -103,8 +114,10 @@ class Context:
             for token, anchor in here:
                 axes = [count] * len(positions) if self.positions_kept == "compact" else positions[:, anchor].tolist()
                 token.position = tuple(start + position for position in axes)
+                token.turn = self.turns
                 self.tokens.append(token)
                 count += 1
+        self.turns += 1
         return self
 
     def _kept(self, told: dict[str, Any], visuals: list, decide) -> dict[int, list[tuple[Token, int]]]:
@@ -115,6 +128,7 @@ class Context:
             x = told["inputs_embeds"][0, columns]
             assert torch.equal(x, visual.tokens.x.to(x))
             reduction = decide(visual)
+            unit = len(self.reductions)
             self.reductions.append(reduction)
             anchors = [columns[anchor] for anchor in reduction.anchors.tolist()]
             for i, anchor in enumerate(anchors):
@@ -126,7 +140,7 @@ class Context:
                     before = int(told["visual_pos_masks"][0, : columns[0]].sum())
                     layers = [layer[before : before + len(columns)] for layer in told["deepstack_visual_embeds"]]
                     deeper = [weighted(reduction, layer)[i] for layer in layers]
-                token = Token(weighted(reduction, x)[i], (), deeper, visual=True)
+                token = Token(weighted(reduction, x)[i], (), deeper, unit=unit)
                 places.setdefault(run, []).append((token, anchor))
         return places
 
@@ -153,7 +167,12 @@ class Context:
             more["visual_pos_masks"] = torch.tensor([[token.visual for token in self.tokens]])
             layers = zip(*(token.deeper for token in self.tokens if token.visual), strict=True)
             more["deepstack_visual_embeds"] = [torch.stack(layer) for layer in layers]
-        hidden = language_model(self.model)(
+        if "image_mask" in self.told:
+            more["image_mask"] = torch.tensor([[token.visual for token in self.tokens]])
+        reader = language_model(self.model)
+        for name in family_of(self.model).token_inputs:  # the model itself makes masks of them
+            reader, more[name] = self.model.base_model, torch.tensor([[int(token.visual) for token in self.tokens]])
+        hidden = reader(
             inputs_embeds=torch.stack([token.embedding for token in self.tokens])[None],
             attention_mask=torch.ones(1, length, dtype=torch.long),
             position_ids=positions[:, None] if len(positions) > 1 else positions,

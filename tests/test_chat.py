@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from pinhole import Chat, MetaCompress, Sample, compress
+from pinhole import Chat, MetaCompress, Sample, Session, compress
 from pinhole.scenes.build import CHAT_TEMPLATE, build_model, build_processor
 from pinhole.scenes.world import make_scene, render
 
@@ -175,3 +175,36 @@ def test_a_placeholder_is_never_said(model, processor):
     image = model.config.image_token_id
     chat.ask("what?", max_new_tokens=3, sequence_bias={(image,): 1e6})
     assert image not in chat._session.context.input_ids
+
+
+class Script(LogitsProcessor):
+    """Makes the model say given tokens."""
+
+    def __init__(self, ids: list[int]) -> None:
+        self.left = iter(ids)
+
+    def __call__(self, input_ids, scores):
+        return torch.full_like(scores, -torch.inf).index_fill_(1, torch.tensor([next(self.left)]), 0.0)
+
+
+def test_an_end_token_given_for_a_turn_is_not_part_of_the_answer(model, processor):
+    chat = Chat(model, processor, max_new_tokens=5)
+    ids = processor.tokenizer("red circle left", add_special_tokens=False).input_ids
+    script = LogitsProcessorList([Script(ids)])
+    assert chat.ask("what?", eos_token_id=ids[1], logits_processor=script) == "red"
+
+
+def test_stop_strings_are_refused_for_a_batch(model, processor):
+    inputs = processor(text=["USER: what? ASSISTANT:"] * 2, return_tensors="pt")
+    session = Session(model)
+    with pytest.raises(ValueError, match="stop strings end one dialogue at a time"):
+        session.ask(inputs, max_new_tokens=2, stop_strings=["red"], tokenizer=processor.tokenizer)
+    assert session.context.length == 0
+
+
+def test_a_model_without_videos_refuses_them_and_the_chat_goes_on(model, processor, pictures):
+    chat = Chat(model, processor)
+    with pytest.raises(ValueError, match="this model reads no videos"):
+        chat.ask("what?", videos=[[pictures[0]] * 2])
+    assert chat.context_length == 0
+    assert chat.ask("what?", [pictures[0]], max_new_tokens=2)

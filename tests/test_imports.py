@@ -13,8 +13,24 @@ import pinhole
 ROOT = Path(pinhole.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 DATA = ("reduction", "budget", "layout", "visual", "scope")
-CORE = (*DATA, "context", "method", "registry", "decide", "shrink", "compress", "session", "transcript", "chat")
-APPLICATIONS = ("training", "evaluation", "benchmark", "view", "serving", "cli")
+CORE = (
+    *DATA,
+    "context",
+    "kept",
+    "method",
+    "layer_method",
+    "plan",
+    "between",
+    "forward_pass",
+    "cutting",
+    "registry",
+    "decide",
+    "shrink",
+    "compress",
+    "session",
+)
+CORE = (*CORE, "devices", "images", "videos", "transcript", "encoding", "chat")
+APPLICATIONS = ("training", "evaluation", "benchmark", "view", "serving", "commands", "options", "cli")
 
 
 def name_of(path: Path) -> str:
@@ -50,10 +66,10 @@ def test_the_ground_stands_on_nothing_but_ground(module):
 
 def test_methods_know_no_family_and_families_no_method():
     for path in (ROOT / "methods").glob("*.py"):
-        allowed = within(imported(path), *(f"pinhole.{name}" for name in (*DATA, "method", "hub")))
+        allowed = within(imported(path), *(f"pinhole.{name}" for name in (*DATA, "method", "layer_method", "hub")))
         assert imported(path) == allowed, path
     for path in (ROOT / "families").glob("*.py"):
-        allowed = within(imported(path), *(f"pinhole.{name}" for name in (*DATA, "families")))
+        allowed = within(imported(path), *(f"pinhole.{name}" for name in (*DATA, "families", "models")))
         assert imported(path) == allowed, path
 
 
@@ -62,13 +78,28 @@ def test_a_method_imports_no_other_method():
         assert not within(imported(path), "pinhole.methods"), path
 
 
-@pytest.mark.parametrize("module", ["decide", "shrink", "compress", "transcript", "chat", "method", "budget"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "decide",
+        "shrink",
+        "compress",
+        "cutting",
+        "forward_pass",
+        "between",
+        "session",
+        "transcript",
+        "chat",
+        "method",
+        "budget",
+    ],
+)
 def test_what_edits_models_knows_no_concrete_method(module):
     assert not within(imported(ROOT / f"{module}.py"), "pinhole.methods", "pinhole.registry")
 
 
-def test_a_session_knows_the_method_that_keeps_everything_and_no_other():
-    assert within(imported(ROOT / "session.py"), "pinhole.methods", "pinhole.registry") == {
+def test_a_plan_knows_the_method_that_keeps_everything_and_no_other():
+    assert within(imported(ROOT / "plan.py"), "pinhole.methods", "pinhole.registry") == {
         "pinhole.methods.full",
         "pinhole.methods.full.Full",
     }
@@ -80,10 +111,10 @@ def test_the_core_knows_no_application_of_it(module):
     assert not within(imported(ROOT / f"{module}.py"), *applications, "pinhole.scenes")
 
 
-def test_only_compress_hooks_a_model():
+def test_only_compress_and_cutting_hook_a_model():
     hook = re.compile(r"register_\w*hook|\.generate = |__dict__")
     for path in FILES:
-        if name_of(path) in [f"pinhole.{module}" for module in CORE if module != "compress"]:
+        if name_of(path) in [f"pinhole.{module}" for module in CORE if module not in ("compress", "cutting")]:
             assert not hook.search(path.read_text()), path
 
 

@@ -6,13 +6,18 @@ import pytest
 
 from pinhole import MetaCompress, Random, Sample, Spatial
 from pinhole.method import InputMethod
+from pinhole.methods.adsc import ADSC
+from pinhole.methods.pyramiddrop import PyramidDrop
+from pinhole.methods.sparsevlm import SparseVLM
+from pinhole.plan import Method
 from pinhole.registry import METHODS, MethodSpec, method_class, method_names, settings_of
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_name_is_its_class_own(name):
     kind = method_class(name)
-    assert issubclass(kind, InputMethod)
+    assert issubclass(kind, Method)
+    assert kind.stage == ("input" if issubclass(kind, InputMethod) else "llm")
     assert kind.name == name
     assert kind.paper
 
@@ -20,10 +25,11 @@ def test_every_name_is_its_class_own(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_is_built_with_a_given_keep_and_lists_settings_that_build_it_again(name):
     method = MethodSpec.parse(name).build(width=8, keep=0.5)
-    assert method.keep == (1.0 if name == "full" else 0.5)
+    if "keep" in settings_of(type(method)):
+        assert method.keep == 0.5
     again = MethodSpec(name, None, method.settings()).build(width=8, keep=0.5)
     assert again.settings() == method.settings()
-    assert set(method.settings()) == set(settings_of(type(method))) - {"keep"}
+    assert set(method.settings()) == set(settings_of(type(method))) - ({"keep"} if method.stage == "input" else set())
 
 
 def test_a_specification_sets_what_it_names():
@@ -46,6 +52,20 @@ def test_values_are_read_as_python_reads_them_or_as_words():
 def test_the_setting_none_reaches_a_method_that_calls_a_choice_so():
     method = MethodSpec.parse("metacompress:normalize='none',positions=\"none\"").build(8)
     assert (method.normalize, method.positions) == ("none", "none")
+
+
+@pytest.mark.parametrize(
+    ("text", "method"),
+    [
+        ("pyramiddrop:layers=(2,4,6),ratio=0.25", PyramidDrop(layers=(2, 4, 6), ratio=0.25)),
+        ("pyramiddrop:ratio=0.25,layers=[2, 4]", PyramidDrop(layers=(2, 4), ratio=0.25)),
+        ("adsc:schedule={8:0.5,16:0.25},positions=compact", ADSC("compact", ((8, 0.5), (16, 0.25)))),
+        ("adsc:schedule=((8,0.5),(16,0.25))", ADSC(schedule={8: 0.5, 16: 0.25})),
+        ("sparsevlm:retain=(0.5,0.25),layers=(2,3),recycle=false", SparseVLM("compact", (2, 3), (0.5, 0.25), False)),
+    ],
+)
+def test_commas_in_brackets_belong_to_a_value(text, method):
+    assert MethodSpec.parse(text).build(8) == method
 
 
 def test_untrained_weights_depend_on_width_and_seed():
@@ -82,6 +102,7 @@ def test_a_folder_that_is_not_there_is_refused():
         ("sample:keep=0", "keep as a count is at least 1"),
         ("sample:some/folder", "cannot read 'some/folder'"),
         ("metacompress:keep=0.1,some/folder", "cannot read 'some/folder'"),
+        ("pyramiddrop:layers=2,4,6", "cannot read '4'"),
     ],
 )
 def test_a_specification_that_cannot_be_read_says_why(text, message):

@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from checkpoints import PUBLISHED
+from pinhole.encoding import answer_end, decode_answers, encode_turn
 from pinhole.scenes.build import CHAT_TEMPLATE, build_model, build_processor
-from pinhole.transcript import Transcript, decode_answers, encode_turn
+from pinhole.transcript import Transcript
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -14,6 +16,22 @@ CHATML = (
 )
 NO_END = CHAT_TEMPLATE.replace("</s>", "")
 SYSTEM = "{{ bos_token }}You see pictures. " + CHAT_TEMPLATE
+LLM = (  # as LLMs have it: content is text, and anything else is an error
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}{{ '<|im_start|>assistant\\n' if add_generation_prompt }}"
+)
+CARELESS = LLM.replace("+ message['content'] +", "~ message['content'] ~")  # prints lists as Python writes them
+MARKS = {
+    "qwen2_vl": "<|image_pad|>",
+    "qwen2_5_vl": "<|image_pad|>",
+    "qwen3_vl": "<|image_pad|>",
+    "qwen3_vl_moe": "<|image_pad|>",
+    "internvl": "<IMG_CONTEXT>",
+    "gemma3": "<start_of_image>",
+    "glm4v": "<|image|>",
+    "glm46v": "<|image|>",
+    "glm4v_moe": "<|image|>",
+}
 TURNS = [("what color is the circle?", 1, "red"), ("which digit?", 0, "3"), ("and here?", 2, "no"), ("why?", 0, "left")]
 
 
@@ -45,6 +63,104 @@ def test_turn_after_turn_makes_the_text_of_the_whole_dialogue(processor, templat
         context += before + answer + said
         transcript.answer(answer, said)
         messages.append(message("assistant", answer))
+
+
+@pytest.mark.parametrize("family", PUBLISHED)
+@pytest.mark.parametrize("cut", [False, True])
+def test_it_does_with_every_familys_own_template(processor, family, cut):
+    published = PUBLISHED[family]
+    processor.chat_template, processor.image_token = published.template, MARKS.get(family, "<image>")
+    transcript = Transcript(processor)
+    context, messages, answers = "", [], []
+    for question, images, answer in TURNS:
+        turn = transcript.question(question, images)
+        assert turn.count(processor.image_token) == images
+        context += turn
+        messages.append(message("user", question, images))
+        whole = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        assert context == published.as_read(whole, answers, ended=not cut)
+        said = "" if cut else published.ends[0]
+        context += published.before_answer + answer + said
+        transcript.answer(answer, said)
+        answers.append(answer)
+        messages.append({"role": "assistant", "content": answer} if family == "glm4v" else message("assistant", answer))
+
+
+@pytest.mark.parametrize("template", [LLM, CARELESS], ids=["refuses lists", "prints lists"])
+def test_a_template_for_text_gets_text_with_a_mark_for_each_image(processor, template):
+    processor.chat_template = template
+    transcript = Transcript(processor)
+    assert (
+        transcript.question("red?", 2) == "<|im_start|>user\n<image>\n<image>\nred?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    transcript.answer("no", "<|im_end|>")
+    assert transcript.question("blue?") == "\n<|im_start|>user\nblue?<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_a_template_that_does_not_print_what_is_said_is_refused(processor):
+    processor.chat_template = "USER: {{ messages | length }} ASSISTANT:"
+    with pytest.raises(ValueError, match="chat template of LlavaProcessor does not print what is said"):
+        Transcript(processor)
+
+
+def test_what_a_model_thought_stays_as_it_read_it(processor):
+    """Templates leave the thinking of earlier turns out; it was read, so it stays, and nothing is printed twice."""
+    processor.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+        "{% for p in m.content %}{{ p.text.split('</think>')[-1] | trim }}{% endfor %}<|im_end|>\n{% endfor %}"
+        "{{ '<|im_start|>assistant\n<think>\n' if add_generation_prompt }}"
+    )
+    transcript = Transcript(processor)
+    assert transcript.question("red?").endswith("<|im_start|>assistant\n<think>\n")
+    transcript.answer("It is round.</think>no", "<|im_end|>")
+    assert transcript.question("blue?") == "\n<|im_start|>user\nblue?<|im_end|>\n<|im_start|>assistant\n<think>\n"
+    assert transcript.written("yes") == "yes", "the template prints an answer without its thinking"
+
+
+@pytest.mark.parametrize(("family", "expected"), [("smolvlm", " red"), ("glm46v", "\n<think></think>\nred")])
+def test_a_given_answer_has_the_blank_that_belongs_to_its_first_token(processor, family, expected, tmp_path):
+    from transformers import AutoTokenizer
+
+    import checkpoints
+
+    words = checkpoints.PUBLISHED[family]
+    tokenizer = words.words()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    processor.tokenizer, processor.chat_template = AutoTokenizer.from_pretrained(tmp_path), words.template
+    transcript = Transcript(processor)
+    transcript.question("which color?")
+    assert transcript.written("red") == expected
+
+
+def test_a_given_answer_has_no_blank_that_the_tokenizer_adds_itself(processor):
+    transcript = Transcript(processor)
+    transcript.question("which color?")
+    assert transcript.written("red") in ("red", " red")
+    ids = processor.tokenizer(transcript.written("red"), add_special_tokens=False).input_ids
+    assert ids == processor.tokenizer("red", add_special_tokens=False).input_ids
+
+
+def test_more_images_than_marks_are_refused(processor):
+    from PIL import Image
+
+    with pytest.raises(ValueError, match=r"2 image\(s\) for 1 '<image>' in the text"):
+        encode_turn(build_model(), processor, ["USER: <image>\nred? ASSISTANT:"], [Image.new("RGB", (9, 9))] * 2)
+
+
+def test_inputs_that_the_model_has_no_parameter_for_are_left_out(processor):
+    processor.tokenizer.model_input_names = ["input_ids", "attention_mask", "token_type_ids"]
+    inputs = encode_turn(build_model(), processor, ["USER: red? ASSISTANT:"])
+    assert "token_type_ids" in processor(text=["USER: red?"])
+    assert inputs.keys() == {"input_ids", "attention_mask"}
+
+
+def test_the_end_of_an_answer_is_the_tokenizers_where_the_template_prints_none(processor):
+    model = build_model()
+    assert answer_end(model, processor) == "</s>"
+    processor.chat_template = NO_END
+    assert answer_end(model, processor) == "</s>"
+    processor.chat_template = CHATML  # ends answers with words that are no end-of-sequence token here
+    assert answer_end(model, processor) == "</s>"
 
 
 def test_token_by_token_it_is_the_whole_dialogue_too(processor):
@@ -138,3 +254,13 @@ def test_answers_are_cut_at_their_end_token(processor):
     assert decode_answers(model, processor, answers)[::2] == [("red", "circle"), ("top", "left")]
     model.generation_config.eos_token_id = None
     assert decode_answers(model, processor, answers)[1] == ("yes", "")
+    ids = tokenizer.convert_tokens_to_ids(["circle", "left"])
+    assert decode_answers(model, processor, answers, ends=ids)[::2] == [("red", "circle"), ("top", "left")]
+    assert decode_answers(model, processor, answers, ends=ids[0])[0] == ("red", "circle")
+
+
+def test_answers_are_cut_at_the_first_stop_string(processor):
+    model = build_model()
+    answers = torch.tensor([processor.tokenizer("top left object on the", add_special_tokens=False).input_ids])
+    for stops, expected in ((["on", "left"], ("top", "left object on the")), (["up"], ("top left object on the", ""))):
+        assert decode_answers(model, processor, answers, stops=stops) == [expected]

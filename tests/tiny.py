@@ -17,7 +17,7 @@ def llava(seed: int = 0, dtype: torch.dtype = torch.float64, width: int = WIDTH)
     vision = CLIPVisionConfig(
         hidden_size=24,
         intermediate_size=48,
-        num_hidden_layers=2,
+        num_hidden_layers=3,
         num_attention_heads=4,
         image_size=SIDE,
         patch_size=PATCH,
@@ -33,7 +33,7 @@ def llava(seed: int = 0, dtype: torch.dtype = torch.float64, width: int = WIDTH)
         bos_token_id=1,
         eos_token_id=2,
     )
-    config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=IMAGE, vision_feature_layer=-1)
+    config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=IMAGE, vision_feature_layer=-2)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = LlavaForConditionalGeneration(config).to(dtype).eval()

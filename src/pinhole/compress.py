@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import weakref
@@ -10,9 +11,11 @@ from typing import Any, Self, Unpack
 import torch
 from transformers import PreTrainedModel
 
-from pinhole.decide import check
+from pinhole.cutting import Cutting
+from pinhole.decide import check, check_scope
 from pinhole.families import family_of
-from pinhole.method import InputMethod
+from pinhole.kept import owner_of
+from pinhole.plan import Methods, Plan
 from pinhole.reduction import Reduction
 from pinhole.scope import Scope, ScopeOptions
 from pinhole.shrink import shrink
@@ -24,22 +27,28 @@ class Compression:
     """A method attached to a model: until `remove()`, or the end of the `with` block, images cost fewer tokens.
 
     Attributes:
-        reductions: what was decided for each image or video of the latest call.
+        reductions: what was decided at the LLM's input for each image or video of the latest call.
     """
 
-    def __init__(self, model: PreTrainedModel, method: InputMethod, scope: Scope) -> None:
-        family = family_of(model)
+    def __init__(self, model: PreTrainedModel, plan: Plan, scope: Scope) -> None:
+        family, method = family_of(model), plan.entry
         check(method, family)
+        check_scope(scope, family)
         if model in _attached:
             raise ValueError("this model is already compressed: remove() the first compression before adding another")
         if isinstance(method, torch.nn.Module):
             method.to(model.device)
         self.reductions: list[Reduction] = []
-        self._family, self._method, self._scope = family, method, scope
+        self._family, self._plan, self._scope = family, plan, scope
         self._model = model
+        self._cutting = Cutting(family, plan.layer) if plan.layer else None
+        self._is_generating = False
+        self._hooks = contextlib.ExitStack()
         self._own_generate = model.__dict__.get("generate")
         self._generate = model.generate
-        self._hook = model.register_forward_pre_hook(self._before_forward, with_kwargs=True)
+        self._hooks.callback(model.register_forward_pre_hook(self._before_forward, with_kwargs=True).remove)
+        if self._cutting:
+            self._hooks.enter_context(self._cutting.attached())
 
         @functools.wraps(self._generate)
         def generate(
@@ -55,7 +64,7 @@ class Compression:
         if self._model not in _attached:
             return
         _attached.discard(self._model)
-        self._hook.remove()
+        self._hooks.close()
         if self._own_generate is None:
             del self._model.__dict__["generate"]
         else:
@@ -67,8 +76,13 @@ class Compression:
     def __exit__(self, *exception: object) -> None:
         self.remove()
 
+    @property
+    def layer_reductions(self) -> dict[int, list[Reduction]]:
+        """What was decided in front of each layer for each image or video of the latest call that had some."""
+        return self._cutting.reductions if self._cutting else {}
+
     def _shrink(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        shrunk = shrink(self._family, inputs, self._method, self._scope)
+        shrunk = shrink(self._family, inputs, self._plan.entry, self._scope)
         self.reductions = shrunk.reductions
         return shrunk.inputs
 
@@ -77,10 +91,13 @@ class Compression:
     ) -> tuple[tuple, dict[str, Any]]:
         if args:
             kwargs = {**dict(zip(inspect.signature(model.forward).parameters, args, strict=False)), **kwargs}
+        is_mine = self._is_generating or owner_of(kwargs.get("past_key_values")) is self._cutting is not None
         if self._family.has_pixels(kwargs):
-            kwargs = self._shrink(kwargs)
+            kwargs, is_mine = self._shrink(kwargs), True
             self._family.remember(kwargs.get("position_ids"), kwargs["attention_mask"])
-        if kwargs.get("mm_encoder_outputs"):
+        if self._cutting and is_mine:
+            self._cutting.begin(kwargs)
+        if is_mine and kwargs.get("mm_encoder_outputs"):
             kwargs["mm_encoder_outputs"] = self._family.ready(kwargs["mm_encoder_outputs"])
         return (), kwargs
 
@@ -104,7 +121,15 @@ class Compression:
             given = kwargs.get(limit, getattr(config, limit, None))
             if given:
                 shrunk[limit] = given - (prompt.shape[1] - length)
-        output = self._generate(None, config, *args, **shrunk)
+        if self._cutting and (kwargs.get("prefill_chunk_size") or getattr(config, "prefill_chunk_size", None)):
+            raise ValueError(
+                "a prompt cannot be read in chunks while tokens leave between layers: leave prefill_chunk_size out"
+            )
+        self._is_generating = True
+        try:
+            output = self._generate(None, config, *args, **shrunk)
+        finally:
+            self._is_generating = False
 
         def with_prompt(ids: torch.Tensor) -> torch.Tensor:
             copies = prompt.repeat_interleave(len(ids) // len(prompt), 0).to(ids.device)
@@ -116,20 +141,21 @@ class Compression:
         return output
 
 
-def compress(model: PreTrainedModel, method: InputMethod, **scope: Unpack[ScopeOptions]) -> Compression:
+def compress(model: PreTrainedModel, method: Methods, **scope: Unpack[ScopeOptions]) -> Compression:
     """Let `model` read its images and videos through `method`, in `forward` and in `generate`.
 
     Use it as a block, `with pinhole.compress(model, pinhole.Sample(keep=0.1)): ...`, or keep the handle it returns and
     call `remove()`. Prompts without images run as always. `forward` returns logits of the shrunk length and shrinks
-    `labels` along; `generate` returns the prompt as given, then the answer.
+    `labels` along; `generate` returns the prompt as given, then the answer. Tokens that leave inside the LLM keep a
+    place in the logits, of no meaning.
 
     Args:
         model: a loaded LVLM of a supported family.
-        method: what decides.
+        method: what decides: one method, or `[at_the_input, inside_the_llm]`.
         scope: `positions`, `video` and `separators`, as `pinhole.Scope` explains them.
 
     Raises:
         ValueError: the family is not supported, lacks a cue, has another width than a learned method, or the model is
             already compressed.
     """
-    return Compression(model, method, Scope(**scope))
+    return Compression(model, Plan.of(method), Scope(**scope))

@@ -29,6 +29,20 @@ def check(method: InputMethod, family: Family) -> None:
         )
 
 
+def check_scope(scope: Scope, family: Family) -> None:
+    """Refuse a scope that the model would misread.
+
+    Raises:
+        ValueError: original positions for 1-D RoPE under FlashAttention.
+    """
+    attention = family.model.config.get_text_config(decoder=True)._attn_implementation or ""
+    if scope.positions == "original" and family.positions == "compact" and "flash" in attention:
+        raise ValueError(
+            f"positions='original' cannot be used with {attention}: transformers takes jumps in position ids for the "
+            "starts of other sequences there; load the model with attn_implementation='sdpa', or leave them compact"
+        )
+
+
 def decide(method: InputMethod, visual: Visual, scope: Scope) -> Reduction:
     """The reduction of one image or video.
 
@@ -63,7 +77,8 @@ def _parts(tokens: VisualTokens, scope: Scope, modality: str) -> tuple[list[torc
 def _ask(method: InputMethod, tokens: VisualTokens) -> Reduction:
     m = method.count(tokens.n, tokens.layout)
     reduction = Reduction.identity(tokens.n, tokens.x.device) if m == tokens.n else method.reduce(tokens)
-    assert (reduction.m, reduction.n) == (m, tokens.n), f"{method.name} announced {m} tokens and returned {reduction}"
+    announced = (reduction.m if m is None else m, tokens.n)
+    assert (reduction.m, reduction.n) == announced, f"{method.name} announced {m} tokens and returned {reduction}"
     return reduction
 
 

@@ -97,10 +97,10 @@ class Layout:
                 continue
             mine = self.view == number
             top, left, bottom, right = view.box
-            row, column = self.cell[mine] // view.columns, self.cell[mine] % view.columns
+            row, column = (self.cell[mine] // view.columns).double(), (self.cell[mine] % view.columns).double()
             height, width = (bottom - top) / view.rows, (right - left) / view.columns
             edges = (top + row * height, left + column * width, top + (row + 1) * height, left + (column + 1) * width)
-            boxes[mine] = torch.stack([edge.double() for edge in edges], -1)
+            boxes[mine] = torch.stack(edges, -1)
         return boxes
 
     def take(self, indices: torch.Tensor) -> Layout:

@@ -1,12 +1,35 @@
-"""What the command line reads: options that take several values at once, shares and counts."""
+"""What the commands share: options, how they are read, and where they print."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+from rich.console import Console
 from typer.core import TyperCommand
 
 from pinhole.budget import Keep, check_keep
+from pinhole.scope import Scope
+
+console = Console()
+
+ModelOption = Annotated[str, typer.Option("--model", help='Checkpoint folder, hub name, or "embedded".')]
+DtypeOption = Annotated[str, typer.Option(help="auto (the checkpoint's own), float32, bfloat16 or float16.")]
+DeviceOption = Annotated[str | None, typer.Option(help="Such as cuda or cpu; a GPU where there is one.")]
+DeviceMapOption = Annotated[
+    str | None, typer.Option(help="Spread the model over devices: auto, balanced or sequential; without --device.")
+]
+AttentionOption = Annotated[
+    str | None,
+    typer.Option(help="sdpa, eager, flash_attention_2, flash_attention_3, flex_attention or a kernel's hub name."),
+]
+QuantizeOption = Annotated[str | None, typer.Option(help="Load the weights as 4bit or 8bit, with bitsandbytes.")]
+PositionsOption = Annotated[
+    str | None, typer.Option(help="Positions of what remains: compact or original; unset, what suits the model.")
+]
+VideoScopeOption = Annotated[str, typer.Option(help="Reduce a video as a whole, or every frame on its own (frame).")]
+SeparatorsOption = Annotated[str, typer.Option(help="The newlines of tiled images: reduce them like others, or keep.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 
 
 class SpreadCommand(TyperCommand):
@@ -37,3 +60,38 @@ def parse_keep(text: str) -> Keep:
     except ValueError as error:
         reason = str(error) if "keep" in str(error) else "not a number"
         raise ValueError(f"--keep {text}: {reason}; give a share such as 0.1 or a count such as 64") from error
+
+
+def scope_of(positions: str | None, video: str, separators: str) -> Scope:
+    """The options' values as a `Scope`.
+
+    Raises:
+        ValueError: a value that is not allowed.
+    """
+    return Scope(positions, video, separators)  # type: ignore[arg-type]
+
+
+def load_quietly(
+    model: str,
+    quiet: bool,
+    dtype: str,
+    device: str | None,
+    device_map: str | None,
+    attention: str | None,
+    quantize: str | None,
+) -> Any:
+    """`pinhole.loading.load`, without transformers' progress bar where `quiet`."""
+    import transformers
+
+    from pinhole.loading import load
+
+    if quiet:
+        transformers.utils.logging.disable_progress_bar()
+    return load(
+        model,
+        dtype,
+        device,
+        device_map=device_map,
+        attn_implementation=attention,
+        quantization=quantize,  # type: ignore[arg-type]
+    )

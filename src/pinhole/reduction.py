@@ -53,6 +53,11 @@ class Reduction:
         return cls(weights.shape[1], weights=weights)
 
     @classmethod
+    def nothing(cls, n: int, device: torch.device | None = None) -> Reduction:
+        """Keep none of n tokens: only inside the LLM, where text goes on without them."""
+        return cls(n, indices=torch.arange(0, device=device))
+
+    @classmethod
     def identity(cls, n: int, device: torch.device | None = None) -> Reduction:
         """Keep all n tokens, bit for bit."""
         return cls(n, indices=torch.arange(n, device=device))

@@ -12,14 +12,29 @@ from pathlib import Path
 from typing import Any
 
 from pinhole.budget import Keep, check_keep
-from pinhole.method import InputMethod, Learned
+from pinhole.method import Learned
+from pinhole.plan import Method
 
 METHODS = {
     "full": "pinhole.methods.full:Full",
     "random": "pinhole.methods.random:Random",
     "sample": "pinhole.methods.sample:Sample",
     "spatial": "pinhole.methods.spatial:Spatial",
+    "tome": "pinhole.methods.tome:ToMe",
+    "prumerge": "pinhole.methods.prumerge:PruMerge",
+    "prumerge+": "pinhole.methods.prumerge:PruMergePlus",
+    "visionzip": "pinhole.methods.visionzip:VisionZip",
+    "vispruner": "pinhole.methods.vispruner:VisPruner",
     "metacompress": "pinhole.methods.metacompress:MetaCompress",
+    "fastv": "pinhole.methods.fastv:FastV",
+    "pyramiddrop": "pinhole.methods.pyramiddrop:PyramidDrop",
+    "sparsevlm": "pinhole.methods.sparsevlm:SparseVLM",
+    "dart": "pinhole.methods.dart:DART",
+    "vtw": "pinhole.methods.vtw:VTW",
+    "adsc": "pinhole.methods.adsc:ADSC",
+    "divprune": "pinhole.methods.divprune:DivPrune",
+    "cdpruner": "pinhole.methods.cdpruner:CDPruner",
+    "visionselector": "pinhole.methods.visionselector:VisionSelector",
 }
 """Class of each method, as "module:Class". Packages add theirs under the entry point group "pinhole.methods"."""
 
@@ -29,7 +44,7 @@ def method_names() -> list[str]:
     return [*METHODS, *(point.name for point in entry_points(group="pinhole.methods") if point.name not in METHODS)]
 
 
-def method_class(name: str) -> type[InputMethod]:
+def method_class(name: str) -> type[Method]:
     """The class of a method.
 
     Raises:
@@ -69,7 +84,7 @@ class MethodSpec:
         kind = method_class(name)
         source: str | None = None
         given: dict[str, Any] = {}
-        for i, part in enumerate(filter(None, rest.split(","))):
+        for i, part in enumerate(filter(None, _parts(rest))):
             key, equals, value = part.partition("=")
             if equals:
                 given[key.strip()] = _value(value.strip())
@@ -81,11 +96,11 @@ class MethodSpec:
         for key in given:
             if key not in allowed:
                 raise ValueError(f"{name} has no setting {key!r}{_did_you_mean(key, allowed)}")
-        if "keep" in given:
+        if given.get("keep") is not None:
             check_keep(given["keep"])
         return cls(name, source, given)
 
-    def build(self, width: int, keep: Keep | None = None, seed: int = 0) -> InputMethod:
+    def build(self, width: int, keep: Keep | None = None, seed: int = 0) -> Method:
         """The method itself; `keep` counts where the specification has none and the method takes one.
 
         Args:
@@ -107,9 +122,21 @@ class MethodSpec:
         return kind(**settings)
 
 
-def settings_of(kind: type[InputMethod]) -> list[str]:
+def settings_of(kind: type[Method]) -> list[str]:
     """The names of the settings that a method's class takes."""
     return [name for name in inspect.signature(kind).parameters if name != "width"]
+
+
+def _parts(text: str) -> list[str]:
+    """Cut at the commas that stand in no brackets."""
+    depth, parts = 0, [""]
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
 
 
 def _value(text: str) -> Any:

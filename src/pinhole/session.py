@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Unpack
 
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from pinhole.context import Context
-from pinhole.decide import check
+from pinhole.cutting import Cutting
+from pinhole.decide import check, check_scope
+from pinhole.devices import input_device
 from pinhole.families import family_of
-from pinhole.method import InputMethod
-from pinhole.methods.full import Full
+from pinhole.kept import lengths_of, set_state, state_of
+from pinhole.plan import Methods, Plan
 from pinhole.reduction import Reduction
 from pinhole.scope import Scope, ScopeOptions
 from pinhole.shrink import shrink
@@ -24,7 +27,7 @@ class Session:
 
     Args:
         model: a loaded LVLM of a supported family.
-        method: what reduces images and videos; None keeps every visual token.
+        method: what reduces images and videos, as for `pinhole.compress`; None keeps every visual token.
         scope: `positions`, `video` and `separators`, as `pinhole.Scope` explains them.
 
     Attributes:
@@ -32,17 +35,18 @@ class Session:
         reductions: what was decided for each image and video so far, in order.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, method: InputMethod | None = None, **scope: Unpack[ScopeOptions]
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, method: Methods = None, **scope: Unpack[ScopeOptions]) -> None:
         self._family = family_of(model)
-        self._method = method or Full()
+        plan = Plan.of(method)
+        self._method = plan.entry
+        self._cutting = Cutting(self._family, plan.layer) if plan.layer else None
         check(self._method, self._family)
         if isinstance(self._method, torch.nn.Module):
-            self._method.to(model.device)
+            self._method.to(input_device(model))
         self._model, self._scope = model, Scope(**scope)
+        check_scope(self._scope, self._family)
         self._cache = DynamicCache(config=model.config.get_text_config(decoder=True))
-        self.context = Context.empty(model.device)
+        self.context = Context.empty(input_device(model))
         self.reductions: list[Reduction] = []
         self._asked = 0
 
@@ -60,11 +64,12 @@ class Session:
         A turn that fails leaves the session as it was before.
         """
         before = self.context, self.reductions, self._asked
-        cached = self._cache.get_seq_length()
+        cached, state = self._cache.get_seq_length(), state_of(self._cache)
         try:
             return self._ask(dict(inputs), generate)
         except BaseException:
             self.context, self.reductions, self._asked = before
+            set_state(self._cache, state, self._cutting)
             self._rewind(cached)
             raise
 
@@ -75,6 +80,8 @@ class Session:
         held = len(self.context.input_ids)
         if self._asked and len(inputs["input_ids"]) != held:
             raise ValueError(f"this session holds {held} dialogue(s), got {len(inputs['input_ids'])}")
+        if generate.get("stop_strings") and len(inputs["input_ids"]) > 1:
+            raise ValueError("stop strings end one dialogue at a time: give a batch an eos_token_id")
         mask = inputs.setdefault("attention_mask", torch.ones_like(inputs["input_ids"]))
         inputs["position_ids"] = self._family.full_positions(inputs, mask)
         if self._family.has_pixels(inputs):
@@ -91,15 +98,18 @@ class Session:
         )
         self._asked = self.context.length
         features = inputs.get("mm_encoder_outputs")
-        ids = self._model.generate(
-            input_ids=self.context.input_ids,
-            attention_mask=self.context.attention_mask,
-            position_ids=self.context.position_ids,
-            past_key_values=self._cache,
-            **self.context.token_inputs,
-            **self._without_placeholders(generate),
-            **({"mm_encoder_outputs": self._family.ready(features)} if features else {}),
-        )
+        if features and not self._cutting:
+            features = self._family.ready(features)
+        with self._cutting.reading() if self._cutting else contextlib.nullcontext():
+            ids = self._model.generate(
+                input_ids=self.context.input_ids,
+                attention_mask=self.context.attention_mask,
+                position_ids=self.context.position_ids,
+                past_key_values=self._cache,
+                **self.context.token_inputs,
+                **self._without_placeholders(generate),
+                **({"mm_encoder_outputs": features} if features else {}),
+            )
         ids = ids if isinstance(ids, torch.Tensor) else ids.sequences
         answer = ids[:, self._asked :]
         said = self._until_end(answer, generate.get("eos_token_id", self._model.generation_config.eos_token_id))
@@ -113,9 +123,16 @@ class Session:
 
     def _rewind(self, length: int) -> None:
         """Cut the cache to `length` tokens, layer by layer: a pass that failed half-way fed only some of them."""
-        for layer in self._cache.layers:
-            if (surplus := layer.get_seq_length() - length) > 0:
-                layer.crop(-surplus)
+        lengths = lengths_of(self._cache, len(self._cache.layers), length)
+        for layer, kept in zip(self._cache.layers, lengths, strict=True):
+            if (surplus := layer.get_seq_length() - kept) > 0:
+                try:
+                    layer.crop(-surplus)
+                except RuntimeError as error:
+                    raise ValueError(
+                        "this model's layers have a sliding window and forgot what came before: nothing can be taken "
+                        "back any more, start the conversation anew"
+                    ) from error
 
     def _until_end(self, answer: torch.Tensor, ends: int | list[int] | None) -> torch.Tensor:
         """(B, T) one up to and including each row's first end-of-sequence token."""

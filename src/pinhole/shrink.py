@@ -43,7 +43,7 @@ def shrink(
         inputs: `input_ids` (B, L), optionally `attention_mask`, `position_ids`, `labels`, and what the encoder takes.
         method: decides.
         scope: how it is applied.
-        visuals: `family.encode(inputs)`, where it was already run.
+        visuals: `family.encode(inputs, method.needs)`, where it was already run.
 
     Rows that lose different numbers of tokens are padded again on the side on which they were; padding that all rows
     share stays.
@@ -52,7 +52,7 @@ def shrink(
     ids, mask = _ids_and_mask(inputs)
     used = {*family.pixel_inputs.values(), *family.spent_inputs}
     if visuals is None:
-        visuals, names = family.encode(inputs)
+        visuals, names = family.encode(inputs, method.needs)
         used |= names
     reductions = [decide(method, visual, scope) for visual in visuals]
     source, shrunk_mask = _sources(ids, mask, visuals, reductions)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from PIL import Image
-from transformers import PreTrainedModel, ProcessorMixin
+from jinja2 import TemplateError
+from transformers import ProcessorMixin
 
-_MARK = "PINHOLEANSWER"
+_QUESTION, _ANSWER = "PINHOLEQUESTION", "PINHOLEANSWER"
+_STYLES = ((True, True), (True, False), (False, False))
+"""Whether a template takes the content of questions, and of answers, as a list of parts; else as text."""
 
 
 class Transcript:
     """Turns messages into the text that each turn adds to the context, for any chat template.
 
     The text of a turn is what the template prints after the answer before it, so feeding turn after turn gives the
-    same context as rendering the whole dialogue, with the answers as they were generated.
+    same context as rendering the whole dialogue, with the answers as they were generated. Where a template prints an
+    earlier turn otherwise than it did when it was the latest (without its thinking, with another blank before the
+    answer), the context keeps what the model read and said.
+
+    Raises:
+        ValueError: the processor has no chat template, or one that does not print what is said.
     """
 
     def __init__(self, processor: ProcessorMixin) -> None:
@@ -25,85 +31,104 @@ class Transcript:
                 "or set processor.chat_template"
             )
         self._processor = processor
+        self._questions_in_parts, self._answers_in_parts = self._find_style()
         self._said: list[dict[str, Any]] = []
         self._pending: dict[str, Any] = {}
-        self._end = ""
+        self._turn = self._end = ""
 
-    def question(self, text: str, images: int = 0) -> str:
-        """The text that the next question adds, up to where its answer starts; its images come before its words.
+    def question(self, text: str, images: int = 0, videos: int = 0) -> str:
+        """The text that the next question adds, up to where its answer starts; images and videos precede its words.
 
         Asking again before `answer` replaces the question.
 
         Raises:
-            ValueError: the words contain the model's own mark of an image, or the template prints no mark for one.
+            ValueError: the words contain a mark of the model's own, the model reads no videos, or the template prints
+                another number of marks than there are images or videos.
         """
-        image = self._processor.image_token
-        if image in text:
-            raise ValueError(f"the question contains {image!r}, with which this model marks an image: leave it out")
-        parts: list[dict[str, str]] = [{"type": "image"} for _ in range(images)]
-        self._pending = {"role": "user", "content": [*parts, {"type": "text", "text": text}]}
-        messages, mark = [*self._said, self._pending], _MARK
+        for mark in self._marks():
+            if mark in text:
+                raise ValueError(
+                    f"the question contains {mark!r}, with which this model marks an image or a video: leave it out"
+                )
+        counts = {"image": images, "video": videos}
+        for modality, count in counts.items():
+            if count and not self._mark(modality):
+                raise ValueError(f"this model reads no {modality}s: its processor has no mark for them")
+        self._pending = {"role": "user", "content": self._content(text, counts)}
+        messages, mark = [*self._said, self._pending], _ANSWER
         while mark in text:
-            mark += _MARK
+            mark += _ANSWER
         if self._said:
-            messages[-2] = _assistant(mark)
-        rendered = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        turn = rendered.rpartition(mark)[2].removeprefix(self._end)
-        if turn.count(image) != images:
-            raise ValueError(
-                f"the chat template printed {turn.count(image)} {image!r} for {images} image(s): "
-                "set a processor.chat_template that marks every image"
-            )
+            messages[-2] = self._answer(mark)
+        turn = self._render(messages).rpartition(mark)[2].removeprefix(self._end)
+        for modality, count in counts.items():
+            mark = self._mark(modality)
+            if mark and turn.count(mark) != count:
+                raise ValueError(
+                    f"the chat template printed {turn.count(mark)} {mark!r} for {count} {modality}(s): "
+                    f"set a processor.chat_template that marks every {modality}"
+                )
+        self._turn = turn
         return turn
 
     def answer(self, text: str, end: str = "") -> None:
         """Note the answer to the latest question, and the text of the token that ended it: it is not repeated."""
-        self._said += [self._pending, _assistant(text)]
+        self._said += [self._pending, self._answer(text)]
         self._end = end
 
+    def written(self, text: str) -> str:
+        """A given answer to the latest question, ready to be tokenized by itself.
 
-def _assistant(text: str) -> dict[str, Any]:
-    return {"role": "assistant", "content": [{"type": "text", "text": text}]}
+        Some templates print a blank before an answer. It belongs to the answer's first token in some tokenizers, and
+        others add one to whatever they read: it is put before `text` where that gives the tokens of the whole.
+        """
+        asked = [*self._said, self._pending]
+        prompt, whole = self._render(asked), self._render([*asked, self._answer(_ANSWER)], prompt=False)
+        if not whole.startswith(prompt):
+            return text
+        behind = whole[len(prompt) : whole.rindex(_ANSWER)] + text
+        ids = self._ids(behind)
+        return behind if self._ids(self._turn + behind)[-len(ids) :] == ids else text
+
+    def _ids(self, text: str) -> list[int]:
+        return self._processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def _render(self, messages: list[dict[str, Any]], prompt: bool = True) -> str:
+        return self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompt)
+
+    def _answer(self, text: str) -> dict[str, Any]:
+        return {"role": "assistant", "content": _parts(text) if self._answers_in_parts else text}
+
+    def _content(self, text: str, counts: dict[str, int]) -> list[dict[str, str]] | str:
+        if self._questions_in_parts:
+            return [{"type": modality} for modality, count in counts.items() for _ in range(count)] + _parts(text)
+        return "".join(f"{self._mark(modality)}\n" * count for modality, count in counts.items()) + text
+
+    def _mark(self, modality: str) -> str:
+        return getattr(self._processor, f"{modality}_token", None) or ""
+
+    def _marks(self) -> set[str]:
+        """What stands for images and videos, before the processor writes their placeholders and after."""
+        owners = (self._processor, self._processor.tokenizer)
+        tokens = {getattr(owner, f"{kind}_token", None) for owner in owners for kind in ("image", "video")}
+        return {token for token in tokens if token}
+
+    def _find_style(self) -> tuple[bool, bool]:
+        """The first of `_STYLES` in which the template prints words, and not the list that they are in."""
+        for style in _STYLES:
+            self._questions_in_parts, self._answers_in_parts = style
+            question = {"role": "user", "content": self._content(_QUESTION, {})}
+            try:
+                text = self._render([question, self._answer(_ANSWER), question])
+            except (TypeError, TemplateError):
+                continue
+            if _QUESTION in text and _ANSWER in text and "'type'" not in text:
+                return style
+        raise ValueError(
+            f"the chat template of {type(self._processor).__name__} does not print what is said: set another "
+            "processor.chat_template"
+        )
 
 
-def encode_turn(
-    model: PreTrainedModel,
-    processor: ProcessorMixin,
-    texts: list[str],
-    images: list[Image.Image] | None = None,
-    first: bool = True,
-) -> dict[str, Any]:
-    """The model inputs of one turn of a batch of dialogues, padded on the left, on the model's device.
-
-    Args:
-        model: what will read them.
-        processor: the model's own.
-        texts: what `Transcript.question` returned, one for each dialogue.
-        images: in the order of their marks, over all dialogues.
-        first: whether it starts the context, which some tokenizers mark with a token.
-    """
-    bos = processor.tokenizer.bos_token
-    inputs = processor(
-        text=texts,
-        images=images or None,
-        add_special_tokens=first and not (bos and texts[0].startswith(bos)),
-        padding=True,
-        padding_side="left",
-        return_tensors="pt",
-    )
-    return {
-        name: value.to(model.device, model.dtype if value.is_floating_point() else None)
-        for name, value in inputs.items()
-    }
-
-
-def decode_answers(model: PreTrainedModel, processor: ProcessorMixin, answers: torch.Tensor) -> list[tuple[str, str]]:
-    """The text of each answer (B, T), and the text of the end-of-sequence token it ended with, if it did."""
-    ends = model.generation_config.eos_token_id
-    ends = set(ends) if isinstance(ends, list) else {ends}
-    decoded = []
-    for row in answers.tolist():
-        stop = next((i for i, token in enumerate(row) if token in ends), len(row))
-        text = processor.tokenizer.decode(row[:stop], skip_special_tokens=True).strip()
-        decoded.append((text, processor.tokenizer.decode(row[stop : stop + 1])))
-    return decoded
+def _parts(text: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text}]

@@ -10,7 +10,7 @@ import torch
 
 from pinhole.layout import Layout
 
-PER_PROMPT = frozenset({"prompt_embeddings", "cls_query", "cls_query+1"})
+PER_PROMPT = frozenset({"prompt_embeddings"})
 """The cues that have no entry for each visual token."""
 
 
@@ -22,7 +22,7 @@ class VisualTokens:
         x: (n, d) projected features, in the order the LLM reads them.
         layout: where each of them comes from.
         pixels: the image's own pixel values as the encoder gets them, any shape.
-        cues: what the method's `needs` name, by cue (see `pinhole.families.cues`).
+        cues: what the method's `needs` name, by cue (see `pinhole.families.cues` and `first_layer` there).
     """
 
     x: torch.Tensor

@@ -174,6 +174,21 @@ def test_a_turn_that_fails_leaves_the_session_as_it_was(family):
 
 
 @FAMILIES
+def test_original_positions_are_refused_where_flash_attention_would_misread_them(family, monkeypatch):
+    model = zoo.model_of(family)
+    text = model.config.get_text_config(decoder=True)
+    monkeypatch.setattr(text, "_attn_implementation_internal", "flash_attention_2")
+    for make in (compress, Session):
+        if family_of(model).positions == "original":
+            made = make(model, zoo.method("sample"), positions="original")
+            if make is compress:
+                made.remove()
+        else:
+            with pytest.raises(ValueError, match="positions='original' cannot be used with flash_attention_2: "):
+                make(model, zoo.method("sample"), positions="original")
+
+
+@FAMILIES
 def test_too_few_features_for_the_prompt_are_refused(family):
     model = zoo.model_of(family)
     prompt = zoo.row(family, model)

@@ -19,6 +19,7 @@ from pinhole.evaluation.runner import EvalSettings, hold
 from pinhole.evaluation.scoring import exact_match
 from pinhole.families import family_of
 from pinhole.methods.sample import Sample
+from pinhole.scope import Scope
 
 NAMES = Names("embedded", "scenes")
 KEYS = {
@@ -113,12 +114,26 @@ def test_gold_history_is_what_later_turns_read(embedded, scenes, monkeypatch):
     dialogue = read_dialogues(scenes)[0]
     sessions = []
     real = runner.Session
-    monkeypatch.setattr(runner, "Session", lambda *a: sessions.append(real(*a)) or sessions[-1])
+    monkeypatch.setattr(runner, "Session", lambda *a, **k: sessions.append(real(*a, **k)) or sessions[-1])
     (rival,) = contenders(["full"], [0.1], family_of(model).width)
     hold(model, processor, rival, [dialogue], EvalSettings(history="gold", max_new_tokens=3))
     context = processor.tokenizer.decode(sessions[0].context.input_ids[0]).replace("<image>", "")
     for turn in dialogue.turns[:2]:
         assert f"ASSISTANT: {turn.answer} </s>" in context
+
+
+def test_the_scope_reaches_every_session_and_what_is_noted_of_the_run(embedded, scenes, tmp_path, monkeypatch):
+    sessions, scope = [], Scope(positions="original")
+    real = runner.Session
+    monkeypatch.setattr(runner, "Session", lambda *a, **k: sessions.append(real(*a, **k)) or sessions[-1])
+    dialogues = read_dialogues(scenes)[:1]
+    run(embedded, dialogues, tmp_path, methods=["sample"], settings=EvalSettings(scope=scope))
+    context = sessions[0].context
+    assert int(context.position_ids.max()) == context.length - 1 + 144 - 14
+    noted = json.loads((tmp_path / "evaluation.json").read_text())
+    assert noted["positions"] == "original"
+    with pytest.raises(ValueError, match="positions was 'original', is None"):
+        run(embedded, dialogues, tmp_path, methods=["sample"])
 
 
 def test_a_stopped_run_goes_on_without_asking_again(embedded, scenes, tmp_path, monkeypatch):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pinhole.data import read_dialogues
+from checkpoints import PUBLISHED, opened, picture
+from pinhole.data import Dialogue, Turn, read_dialogues
+from pinhole.encoding import encode_turn
 from pinhole.session import Session
 from pinhole.training.examples import batch_of, order
-from pinhole.transcript import Transcript, encode_turn
+from pinhole.transcript import Transcript
 
 
 def test_labels_are_the_answers_and_the_token_that_ends_each(embedded, scenes):
@@ -65,3 +67,32 @@ def test_an_epoch_visits_everything_once_in_an_order_of_its_own(count, batch):
     assert first == list(order(count, batch, 0, 0))
     assert first != second
     assert first != list(order(count, batch, 0, 1))
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # transformers' own
+@pytest.mark.parametrize("family", PUBLISHED)
+def test_on_every_family_the_answers_and_their_ends_are_what_a_chat_says(family):
+    model, processor = opened(family)
+    turns = (Turn("What colour is it?", "red box"), Turn("How many?", "two"), Turn("Which?", "blue circles"))
+    dialogues = [Dialogue("a", (picture(0),), turns), Dialogue("b", (picture(1), picture(2)), turns[:2])]
+    batch = batch_of(model, processor, dialogues)
+    published, image = PUBLISHED[family], model.config.image_token_id
+    for row, dialogue in enumerate(dialogues):
+        ids, labels = batch["input_ids"][row], batch["labels"][row]
+        said = processor.tokenizer.decode(labels[labels != -100])
+        before = published.before_answer if published.before_answer.strip() else ""
+        expected = "".join(before + turn.answer + published.ends[0] for turn in dialogue.turns)
+        assert said.replace(" ", "") == expected.replace(" ", "")
+        text, first = Transcript(processor), True
+        pieces = []
+        for turn in dialogue.turns:
+            question = text.question(turn.question, len(dialogue.images) if first else 0)
+            pictures = list(dialogue.images) if first else None
+            pieces += encode_turn(model, processor, [question], pictures, first)["input_ids"][0].tolist()
+            answer = text.written(turn.answer) + published.ends[0]
+            pieces += processor.tokenizer(answer, add_special_tokens=False)["input_ids"]
+            text.answer(turn.answer, published.ends[0])
+            first = False
+        assert ids[: len(pieces)].tolist() == pieces
+        for name in {"mm_token_type_ids", "token_type_ids"} & batch.keys():
+            assert torch.equal(batch[name][row], (ids == image).long())

@@ -17,6 +17,7 @@ from pinhole.data import read_dialogues
 from pinhole.families import family_of
 from pinhole.methods.metacompress import MetaCompress
 from pinhole.registry import MethodSpec
+from pinhole.scope import Scope
 from pinhole.training import distillation
 from pinhole.training.distillation import TrainingError
 from pinhole.training.examples import batch_of
@@ -120,6 +121,12 @@ def test_resuming_with_other_settings_names_them(embedded, scenes, tmp_path):
         run(embedded, scenes, tmp_path / "a", TrainSettings(epochs=1, batch=12, lr=2e-2), resume=True)
 
 
+def test_resuming_in_another_scope_is_refused(embedded, scenes, tmp_path):
+    run(embedded, scenes, tmp_path / "a", TrainSettings(epochs=1, batch=12))
+    with pytest.raises(ValueError, match="with other settings: scope was"):
+        run(embedded, scenes, tmp_path / "a", TrainSettings(epochs=1, batch=12, scope=Scope("original")), resume=True)
+
+
 def test_only_the_newest_checkpoints_stay(embedded, scenes, tmp_path):
     run(embedded, scenes, tmp_path / "a", TrainSettings(epochs=2, batch=4, checkpoint_every=1))
     assert sorted(p.name for p in (tmp_path / "a" / "checkpoints").iterdir()) == ["step-00000005", "step-00000006"]
@@ -190,13 +197,14 @@ def test_nothing_is_learned_where_everything_is_kept(embedded, scenes, tmp_path)
         run(embedded, scenes, tmp_path / "a", spec="metacompress:keep=1.0,d_c=8")
 
 
-def test_the_losses_are_those_of_the_compressed_model(embedded, scenes, tmp_path):
+@pytest.mark.parametrize("positions", [None, "original"])
+def test_the_losses_are_those_of_the_compressed_model(embedded, scenes, tmp_path, positions):
     """The logged KL of the first step equals one computed from `compress` and the plain model."""
     from pinhole.compress import compress
     from pinhole.training.examples import order
 
     model, processor = embedded
-    settings = TrainSettings(epochs=1, batch=3)
+    settings = TrainSettings(epochs=1, batch=3, scope=Scope(positions))
     run(embedded, scenes, tmp_path / "a", settings)
     dialogues = read_dialogues(scenes)
     first = next(iter(order(len(dialogues), 3, 0, 0)))
@@ -205,7 +213,7 @@ def test_the_losses_are_those_of_the_compressed_model(embedded, scenes, tmp_path
     method = MethodSpec.parse("metacompress:keep=0.1,d_c=8").build(family_of(model).width)
     with torch.no_grad():
         plain = model(**inputs).logits.log_softmax(-1)
-        with compress(model, method):
+        with compress(model, method, positions=positions):
             small = model(**inputs).logits.log_softmax(-1)
     cut = plain.shape[1] - small.shape[1]
     total = []

@@ -7,18 +7,22 @@ from typing import Any
 
 import torch
 
-from pinhole.method import InputMethod
+from pinhole.plan import Method
 from pinhole.registry import MethodSpec
-from zoo import gemma, glm, idefics, internvl, llava, qwen
+from zoo import gemma, glm, idefics, internvl, llava, mistral, mosaic, ports, qwen, squares
 from zoo.parts import IMAGE, PAD, VIDEO, WIDTH, WORDS, Animal
 
 ZOO: dict[str, Animal] = {
+    **ports.ANIMALS,
     **llava.ANIMALS,
     **qwen.ANIMALS,
     **internvl.ANIMALS,
     **idefics.ANIMALS,
     **gemma.ANIMALS,
     **glm.ANIMALS,
+    **squares.ANIMALS,
+    **mosaic.ANIMALS,
+    **mistral.ANIMALS,
 }
 
 
@@ -28,9 +32,13 @@ def model_of(family: str) -> Any:
     return ZOO[family].build()
 
 
-def method(name: str, keep: float | int = 0.25) -> InputMethod:
+INSIDE = {"fastv": "layer=2"}
+"""Settings of the methods inside the LLM that suit four layers, the first two of which may add image features."""
+
+
+def method(name: str, keep: float | int = 0.25) -> Method:
     """A method of the registry, with untrained weights in float64 where it learns."""
-    made = MethodSpec.parse(name).build(WIDTH, keep)
+    made = MethodSpec.parse(f"{name}:{INSIDE.get(name, '')}").build(WIDTH, keep)
     return made.double() if isinstance(made, torch.nn.Module) else made
 
 
@@ -51,7 +59,7 @@ def row(
     ids = torch.tensor([ids + words(3)])
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **inputs}
     if animal.token_types:
-        inputs[animal.token_types] = (ids == IMAGE).long() + 2 * (ids == VIDEO).long()
+        inputs[animal.token_types] = ((ids == IMAGE) | (ids == VIDEO)).long() * (2 if modality == "video" else 1)
     return inputs
 
 

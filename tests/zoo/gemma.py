@@ -11,13 +11,13 @@ from zoo.llava import squares
 from zoo.parts import END, IMAGE, START, Animal, randomized, text, tower
 
 
-def gemma3(seed: int = 0, dtype: torch.dtype = torch.float64) -> Any:
+def gemma3(seed: int = 0, dtype: torch.dtype = torch.float64, window: int = 128) -> Any:
     words = text(
         hf.Gemma3TextConfig,
         head_dim=8,
         query_pre_attn_scalar=8,
-        sliding_window=64,
-        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        sliding_window=window,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
     )
     config = hf.Gemma3Config(
         vision_config=tower(hf.SiglipVisionConfig, patch=6, vision_use_head=False),

@@ -59,9 +59,16 @@ def evaluate(
     family = family_of(model)
     for contender in contenders:
         check(contender.method, family)
-    described = {"model": names.model, "weights": fingerprint(model), "data": names.data, "dtype": str(model.dtype)}
+    described = {"model": names.model, "weights": fingerprint(model), "data": names.data, **_loaded(model)}
     file = AnswerFile(out, {**described, **settings.described()})
     answer_all(model, processor, contenders, dialogues, file, settings, show_progress)
-    ttft_ms = times_to_first_token(model, processor, contenders, dialogues[:ttft_dialogues]) if ttft_dialogues else {}
+    timed = dialogues[:ttft_dialogues]
+    ttft_ms = times_to_first_token(model, processor, contenders, timed, settings.scope) if timed else {}
     rows = summarize(contenders, dialogues, file.answered, family.shape, ttft_ms)
     return write_results(out / "results.json", names.model, names.data, rows)
+
+
+def _loaded(model: PreTrainedModel) -> dict[str, Any]:
+    """How the weights were loaded, as far as answers depend on it."""
+    quantization = model.config.to_dict().get("quantization_config")
+    return {"dtype": str(model.dtype), "quantization": quantization, "attention": model.config._attn_implementation}

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.data import Dialogue
+from pinhole.encoding import encode_turn
 from pinhole.evaluation.contender import Contender
+from pinhole.scope import Scope
 from pinhole.session import Session
-from pinhole.transcript import Transcript, encode_turn
+from pinhole.transcript import Transcript
 
 
 def times_to_first_token(
-    model: PreTrainedModel, processor: ProcessorMixin, contenders: list[Contender], dialogues: list[Dialogue]
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    contenders: list[Contender],
+    dialogues: list[Dialogue],
+    scope: Scope,
 ) -> dict[str, float]:
     """Median milliseconds from the processor's output to the first token, by contender key.
 
@@ -28,20 +35,21 @@ def times_to_first_token(
         text = Transcript(processor).question(dialogue.turns[0].question, len(dialogue.images))
         inputs = encode_turn(model, processor, [text], dialogue.load_images())
         for contender in contenders:
-            seconds = _first_token(model, contender, inputs)
+            seconds = _first_token(model, contender, inputs, scope)
             if number:
                 taken[contender.key].append(1000 * seconds)
     return {key: statistics.median(values) for key, values in taken.items()}
 
 
-def _first_token(model: PreTrainedModel, contender: Contender, inputs: dict[str, Any]) -> float:
+def _first_token(model: PreTrainedModel, contender: Contender, inputs: dict[str, Any], scope: Scope) -> float:
     _synchronize(model)
     start = time.perf_counter()
-    Session(model, contender.method).ask(inputs, max_new_tokens=1, do_sample=False)
+    Session(model, contender.method, **asdict(scope)).ask(inputs, max_new_tokens=1, do_sample=False)
     _synchronize(model)
     return time.perf_counter() - start
 
 
 def _synchronize(model: PreTrainedModel) -> None:
-    if model.device.type == "cuda":
-        torch.cuda.synchronize(model.device)
+    for device in {parameter.device for parameter in model.parameters()}:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from rich.progress import track
 from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.data import Dialogue, digest
+from pinhole.encoding import answer_end, decode_answers, encode_turn
 from pinhole.evaluation.answers import Answered, AnswerFile
 from pinhole.evaluation.contender import Contender
 from pinhole.evaluation.scoring import exact_match
+from pinhole.scope import Scope
 from pinhole.session import Session
-from pinhole.transcript import Transcript, decode_answers, encode_turn
+from pinhole.transcript import Transcript
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,13 @@ class EvalSettings:
         history: what later turns see of earlier ones: the model's "own" answers, or the "gold" reference.
         max_new_tokens: limit of one answer.
         batch: dialogues held at once; it does not change the answers beyond rounding.
+        scope: how every method is applied.
     """
 
     history: Literal["own", "gold"] = "own"
     max_new_tokens: int = 16
     batch: int = 25
+    scope: Scope = field(default_factory=Scope)
 
     def __post_init__(self) -> None:
         if self.history not in ("own", "gold"):
@@ -39,7 +43,7 @@ class EvalSettings:
 
     def described(self) -> dict[str, object]:
         """What the answers depend on."""
-        return {name: value for name, value in asdict(self).items() if name != "batch"}
+        return {"history": self.history, "max_new_tokens": self.max_new_tokens, **asdict(self.scope)}
 
 
 def answer_all(
@@ -74,12 +78,13 @@ def hold(
     settings: EvalSettings,
 ) -> list[Answered]:
     """Hold dialogues of equal length turn by turn, as one batch; each image is encoded and reduced once."""
-    session = Session(model, contender.method)
+    session = Session(model, contender.method, **asdict(settings.scope))
     transcripts = [Transcript(processor) for _ in dialogues]
     images = [dialogue.load_images() for dialogue in dialogues]
-    end = processor.tokenizer.eos_token
+    end = answer_end(model, processor)
     said: list[list[str]] = [[] for _ in dialogues]
     prompt_lengths: list[int] = []
+    gold: list[str] = []
     for turn in range(len(dialogues[0].turns)):
         texts = [
             transcript.question(dialogue.turns[turn].question, 0 if turn else len(pictures))
@@ -87,16 +92,18 @@ def hold(
         ]
         if turn and settings.history == "gold":
             session.retract()
-            texts = [d.turns[turn - 1].answer + end + text for d, text in zip(dialogues, texts, strict=True)]
+            texts = [written + end + text for written, text in zip(gold, texts, strict=True)]
         pictures = None if turn else [picture for row in images for picture in row]
         inputs = encode_turn(model, processor, texts, pictures, first=not turn)
         if not turn:
             prompt_lengths = inputs["attention_mask"].sum(-1).tolist()
         ids = session.ask(inputs, max_new_tokens=settings.max_new_tokens, do_sample=False)
+        answers = [dialogue.turns[turn].answer for dialogue in dialogues]
+        gold = [transcript.written(answer) for transcript, answer in zip(transcripts, answers, strict=True)]
         for row, (text, ended_with) in enumerate(decode_answers(model, processor, ids)):
             said[row].append(text)
-            gold = settings.history == "gold"
-            transcripts[row].answer(dialogues[row].turns[turn].answer if gold else text, end if gold else ended_with)
+            heard = (answers[row], end) if settings.history == "gold" else (text, ended_with)
+            transcripts[row].answer(*heard)
     reductions = iter(session.reductions)
     records = []
     for dialogue, words, pictures, length in zip(dialogues, said, images, prompt_lengths, strict=True):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
 
-from pinhole.families.tiling import Tiled
+from pinhole.families.tiling import Tiled, padded_square
 from pinhole.layout import Box
 
 
@@ -36,8 +36,15 @@ class LlavaOnevision(Tiled):
         limit = inputs.get("vision_aspect_ratio") or self.model.config.vision_aspect_ratio
         return self.model.base_model.pack_image_features(features, inputs["image_sizes"], newline, limit)[0]
 
+    def per_token(self, modality: str, inputs: dict[str, Any], patches: torch.Tensor) -> torch.Tensor:
+        """A video's frames are scaled down as their features are."""
+        if modality == "image":
+            return super().per_token(modality, inputs, patches)
+        videos, frames = inputs["pixel_values_videos"].shape[:2]
+        pooled = self.model.base_model.apply_pooling(patches.unflatten(0, (videos * frames, -1)))
+        pooled = pooled.reshape(videos, -1, patches.shape[1])
+        return torch.cat([pooled, pooled.new_zeros(videos, 1, patches.shape[1])], 1).flatten(0, 1)
+
     def untiled(self, size: tuple[int, int]) -> Box:
         """The square that the picture was padded to."""
-        height, width = size
-        above, left = (max(size) - height) // 2, (max(size) - width) // 2
-        return (-above / height, -left / width, (max(size) - above) / height, (max(size) - left) / width)
+        return padded_square(size)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 
 from pinhole.families.base import Family
+from pinhole.families.cues import Encoder
 from pinhole.layout import Layout, View
 from pinhole.scope import Positions
 
@@ -35,6 +36,15 @@ class Qwen2VL(Family):
     def merge(self) -> int:
         """Patches along each side of a visual token."""
         return self.model.config.vision_config.spatial_merge_size
+
+    def encoder(self, inputs: dict[str, Any]) -> Encoder:
+        """Attention within each image, or within each step in time of a video; the last layer is what is read."""
+        blocks = self.model.base_model.visual.blocks
+        return Encoder([block.attn for block in blocks], len(blocks) - 1)
+
+    def per_token(self, modality: str, inputs: dict[str, Any], patches: torch.Tensor) -> torch.Tensor:
+        """The mean over the patches that are merged: they follow each other."""
+        return patches.unflatten(0, (-1, self.merge**2)).mean(1)
 
     def layouts(self, modality: str, inputs: dict[str, Any], lengths: list[int]) -> list[Layout]:
         """One grid for each step in time."""

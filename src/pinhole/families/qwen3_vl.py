@@ -14,6 +14,11 @@ class Qwen3VL(Qwen2VL):
     Time stamps stand as text between a video's frames: they stay, and each kept token stays behind its own frame's.
     """
 
+    @property
+    def first_cut(self) -> int:
+        """Behind the last layer to which features are added."""
+        return len(self.model.config.vision_config.deepstack_visual_indexes)
+
     def features(self, modality: str, output: BaseModelOutputWithPooling) -> Features:
         """With the deeper layers' features."""
         return Features(list(output.pooler_output), [list(layer) for layer in output.deepstack_features])

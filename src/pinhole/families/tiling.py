@@ -12,6 +12,7 @@ from transformers.image_utils import ChannelDimension
 from transformers.models.llava_next.modeling_llava_next import unpad_image
 
 from pinhole.families.base import Family
+from pinhole.families.cues import Encoder, tower
 from pinhole.layout import Box, Layout, View
 
 
@@ -30,6 +31,16 @@ class Tiled(Family):
         """What the only tile of an image of this size covers."""
         return (0.0, 0.0, 1.0, 1.0)
 
+    def encoder(self, inputs: dict[str, Any]) -> Encoder | None:
+        """CLIP or SigLIP, which read every tile by itself."""
+        return tower(self.model.config, self.model.base_model.vision_tower, inputs)
+
+    def per_token(self, modality: str, inputs: dict[str, Any], patches: torch.Tensor) -> torch.Tensor:
+        """Packed as the features of an image are."""
+        tiles = self.tiles(inputs)
+        by_image = patches.unflatten(0, (sum(tiles), -1)).split(tiles)
+        return torch.cat(list(self.packed(list(by_image), inputs, patches.new_zeros(patches.shape[1]))))
+
     def layouts(self, modality: str, inputs: dict[str, Any], lengths: list[int]) -> list[Layout]:
         """From the model's own packing, run on marks in the place of features: 0 is a patch, 1 a newline."""
         if modality == "video":
@@ -43,6 +54,8 @@ class Tiled(Family):
             newlines = (mark[:, 0] > 0.5).nonzero()[:, 0].tolist()
             if count == 1:
                 layouts.append(Layout.of(View(side, side, self.untiled(pixels)), len(newlines)))
+            elif len(newlines) == len(mark) - side * side:  # of a picture that is thinner than a patch nothing is left
+                layouts.append(Layout.of(View(side, side), len(newlines)))
             else:
                 box = canvas_box(pixels, config.image_grid_pinpoints, side, tile)
                 layouts.append(_layout(View(side, side), View(len(newlines), newlines[0] - side * side, box)))
@@ -61,6 +74,14 @@ def _layout(overview: View, tiled: View) -> Layout:
     cells = torch.cat([cells, torch.full((tiled.rows, 1), -1)], 1).flatten()
     views = torch.where(cells < 0, -1, 1)
     return Layout((overview, tiled), torch.cat([first.view, views]), torch.cat([first.cell, cells]))
+
+
+def padded_square(size: tuple[int, int]) -> Box:
+    """What the square covers that a picture of (height, width) was padded to, as shares of the picture."""
+    height, width = size
+    side = max(size)
+    above, left = (side - height) // 2, (side - width) // 2
+    return (-above / height, -left / width, (side - above) / height, (side - left) / width)
 
 
 def canvas_box(size: tuple[int, int], canvases: list, side: int, tile: int) -> Box:

@@ -63,9 +63,9 @@ class Distillation:
         inputs = batch_of(self._family.model, self._processor, dialogues)
         with self._accelerator.autocast():
             with torch.no_grad():
-                images, _ = self._family.encode(inputs)
+                images, _ = self._family.encode(inputs, self._method.needs)
             expected = self._teacher(names, inputs, images)
-            given, shrunk = answer_log_probs(self._family, inputs, self._method, images)
+            given, shrunk = answer_log_probs(self._family, inputs, self._method, images, self._settings.scope)
         matrices = [reduction.weights for reduction in shrunk.reductions if reduction.weights is not None]
         if not matrices:
             raise ValueError("every visual token was kept: there is nothing to learn at this keep")

@@ -10,7 +10,8 @@ import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.data import Dialogue
-from pinhole.transcript import Transcript, encode_turn
+from pinhole.encoding import answer_end, encode_turn
+from pinhole.transcript import Transcript
 
 
 def batch_of(model: PreTrainedModel, processor: ProcessorMixin, dialogues: list[Dialogue]) -> dict[str, Any]:
@@ -26,6 +27,7 @@ def batch_of(model: PreTrainedModel, processor: ProcessorMixin, dialogues: list[
     ]
     pictures = [picture for dialogue in dialogues for picture in dialogue.load_images()]
     inputs = encode_turn(model, processor, firsts, pictures)
+    end = answer_end(model, processor)
     rows: list[tuple[list[int], list[int]]] = []
     for row, (transcript, dialogue) in enumerate(zip(transcripts, dialogues, strict=True)):
         ids = inputs["input_ids"][row][inputs["attention_mask"][row].bool()].tolist()
@@ -35,21 +37,35 @@ def batch_of(model: PreTrainedModel, processor: ProcessorMixin, dialogues: list[
                 asked = tokenizer(transcript.question(turn.question), add_special_tokens=False)["input_ids"]
                 ids += asked
                 labels += [-100] * len(asked)
-            answer = [*tokenizer(turn.answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+            answer = tokenizer(transcript.written(turn.answer) + end, add_special_tokens=False)["input_ids"]
             ids += answer
             labels += answer
-            transcript.answer(turn.answer, tokenizer.eos_token)
+            transcript.answer(turn.answer, end)
         rows.append((ids, labels))
-    length = max(len(ids) for ids, _ in rows)
-    pad = tokenizer.pad_token_id
+    return {**inputs, **_padded(inputs, rows, tokenizer.pad_token_id)}
+
+
+def _padded(inputs: dict[str, Any], rows: list[tuple[list[int], list[int]]], pad: int) -> dict[str, torch.Tensor]:
+    """The rows' ids and labels, padded on the right, and whatever else the first turn has for every token.
+
+    The words that follow the first turn are text, which is 0 in the token types that some models read.
+    """
+    first, length = inputs["attention_mask"], max(len(ids) for ids, _ in rows)
 
     def padded(values: list[list[int]], fill: int) -> torch.Tensor:
-        return torch.tensor([row + [fill] * (length - len(row)) for row in values], device=model.device)
+        return torch.tensor([row + [fill] * (length - len(row)) for row in values], device=first.device)
 
-    inputs["input_ids"] = padded([ids for ids, _ in rows], pad)
-    inputs["attention_mask"] = padded([[1] * len(ids) for ids, _ in rows], 0)
-    inputs["labels"] = padded([labels for _, labels in rows], -100)
-    return inputs
+    others = {
+        name: padded([values[mask.bool()].tolist() for values, mask in zip(value, first, strict=True)], 0)
+        for name, value in inputs.items()
+        if value.shape == first.shape
+    }
+    return {
+        **others,
+        "input_ids": padded([ids for ids, _ in rows], pad),
+        "attention_mask": padded([[1] * len(ids) for ids, _ in rows], 0),
+        "labels": padded([labels for _, labels in rows], -100),
+    }
 
 
 def order(count: int, batch: int, epoch: int, seed: int) -> Iterator[list[int]]:

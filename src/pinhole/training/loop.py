@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.data import Dialogue, digest
 from pinhole.decide import check
+from pinhole.devices import input_device
 from pinhole.families import family_of
 from pinhole.method import Learned
 from pinhole.registry import MethodSpec
@@ -65,7 +66,7 @@ def train(
     checkpoint = run.latest() if resume else None
     if checkpoint is not None:
         method = type(method).from_pretrained(str(checkpoint))
-    method.to(model.device).train()
+    method.to(input_device(model)).train()
     weights = list(method.parameters())
     optimizer = torch.optim.Adam(weights, lr=settings.lr)
     done = 0 if checkpoint is None else run.load_optimizer(checkpoint, optimizer)

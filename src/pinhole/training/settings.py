@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from pinhole.scope import Scope
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How to train.
+    """How to train; `scope` is how the method is applied while it learns.
 
     The paper gives two epochs, both weights 1, and clipping at 1e-2 (here: the gradient's norm). Optimizer (Adam),
     learning rate and schedule (linear warm-up over a tenth of the steps, then a cosine to zero) are ours.
@@ -23,6 +25,7 @@ class TrainSettings:
     seed: int = 0
     precision: str = "no"
     checkpoint_every: int = 100
+    scope: Scope = field(default_factory=Scope)
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch, self.checkpoint_every) < 1:

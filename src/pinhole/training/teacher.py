@@ -13,17 +13,22 @@ from pinhole.families.base import Family, Visual
 from pinhole.loading import fingerprint
 from pinhole.method import InputMethod
 from pinhole.methods.full import Full
+from pinhole.scope import Scope
 from pinhole.shrink import Shrunk, shrink
 
 
 def answer_log_probs(
-    family: Family, inputs: dict[str, Any], method: InputMethod, visuals: list[Visual]
+    family: Family,
+    inputs: dict[str, Any],
+    method: InputMethod,
+    visuals: list[Visual],
+    scope: Scope | None = None,
 ) -> tuple[torch.Tensor, Shrunk]:
     """Log-probabilities (T, V) at the T answer tokens of a batch, in the order of its labels, and what was shrunk.
 
     The vocabulary's logits are computed where answers are and nowhere else.
     """
-    shrunk = shrink(family, inputs, method, visuals=visuals)
+    shrunk = shrink(family, inputs, method, scope, visuals)
     arguments = {**shrunk.inputs, "mm_encoder_outputs": family.ready(shrunk.inputs["mm_encoder_outputs"])}
     labels = arguments.pop("labels")
     hidden = family.model.base_model(**arguments, use_cache=False).last_hidden_state

@@ -53,8 +53,10 @@ def labels(rows: Sequence[Row]) -> list[str]:
 
 
 def share_kept(row: Row) -> float:
-    """The share of visual tokens that a row was asked to keep; a count as its share of the image's tokens."""
-    return row["keep"] if isinstance(row["keep"], float) else row["keep"] / row["visual_tokens"]
+    """The share of visual tokens that a row was asked to keep, or kept where the method decided itself."""
+    if isinstance(row["keep"], float):
+        return row["keep"]
+    return (row["kept_tokens"] if row["keep"] is None else row["keep"]) / row["visual_tokens"]
 
 
 def full_row(rows: Sequence[Row]) -> Row | None:

@@ -7,11 +7,12 @@ from PIL import Image
 from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.decide import decide
+from pinhole.encoding import encode_turn
 from pinhole.families import family_of
 from pinhole.method import InputMethod
 from pinhole.reduction import Reduction
 from pinhole.scope import Scope
-from pinhole.transcript import Transcript, encode_turn
+from pinhole.transcript import Transcript
 
 
 @torch.no_grad()
@@ -27,5 +28,5 @@ def look(
         image: RGB.
     """
     text = Transcript(processor).question("?", images=1)
-    [encoded], _ = family_of(model).encode(encode_turn(model, processor, [text], [image]))
+    [encoded], _ = family_of(model).encode(encode_turn(model, processor, [text], [image]), method.needs)
     return decide(method, encoded, Scope()), encoded.tokens.grid

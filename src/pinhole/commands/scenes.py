@@ -1,0 +1,26 @@
+"""`pinhole scenes`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pinhole.options import QuietOption, console
+
+
+def scenes(
+    out: Annotated[Path, typer.Option(help="Folder for dialogues.jsonl and the pictures.")],
+    split: Annotated[
+        str, typer.Option(help="train, validation or test; they share no scene and no handwriting.")
+    ] = "test",
+    count: Annotated[int, typer.Option(help="Dialogues.")] = 300,
+    turns: Annotated[int, typer.Option(help="Questions in a dialogue, each about different things.")] = 3,
+    quiet: QuietOption = False,
+) -> None:
+    """Write dialogues of the embedded world: pictures of shapes and digits, questions, answers."""
+    from pinhole.scenes.dataset import write_dialogues
+
+    path = write_dialogues(out, split, count, turns, show_progress=not quiet)
+    console.print(f"wrote {count} dialogues to {path}")

@@ -1,0 +1,116 @@
+"""What a model's own input says about the question: its embeddings, and the LLM's first look from it at the image.
+
+The instruction is what stands behind the last visual token of the row: T tokens, padding aside. Answers that a prompt
+holds belong to it; earlier turns of a `Session` do not, as each turn is read by itself.
+
+- `prompt_embeddings` (T, d): its input embeddings, the same for every image of the row.
+- `first_layer_attention` (n, T): attention from each of its tokens to each visual token in the LLM's first layer, mean
+  over heads, float32. The softmax runs over the row's uncompressed prompt up to that token, as far back as the layer
+  sees.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Set
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import torch
+
+from pinhole.families.cues import Call, watched
+from pinhole.reduction import Reduction
+
+if TYPE_CHECKING:
+    from pinhole.families.base import Family, Visual
+
+PROMPT_CUES = frozenset({"prompt_embeddings", "first_layer_attention"})
+
+
+class _Seen(Exception):  # noqa: N818 - not an error: it ends a forward pass whose rest is not needed
+    """Carries the `Call`."""
+
+
+@torch.no_grad()
+def with_prompt_cues(family: Family, inputs: dict[str, Any], visuals: list[Visual], needs: Set[str]) -> list[Visual]:
+    """The same images and videos with those of `needs` among their cues that come from the prompt.
+
+    Args:
+        family: of the model.
+        inputs: the model's inputs.
+        visuals: all images and videos in them, row by row.
+        needs: names of cues.
+
+    Raises:
+        ValueError: a row ends with its image.
+    """
+    if not needs & PROMPT_CUES:
+        return visuals
+    mask = inputs.get("attention_mask")
+    mask = torch.ones_like(inputs["input_ids"]) if mask is None else mask
+    positions = family.full_positions(inputs, mask) if "first_layer_attention" in needs else None
+    result = []
+    for row, group in itertools.groupby(visuals, key=lambda visual: visual.row):
+        mine = list(group)
+        real = mask[row].nonzero()[:, 0]
+        ids = inputs["input_ids"][row : row + 1, real]
+        instruction = _instruction(row, real, mine)
+        words = family.model.get_input_embeddings()(ids[0, instruction])
+        attention = None
+        if positions is not None:
+            known = {name: inputs[name][row : row + 1, real] for name in family.token_inputs if name in inputs}
+            call = _first_layer(family, mine, input_ids=ids, position_ids=positions[..., row : row + 1, real], **known)
+            attention = _attention(call, instruction)
+        for visual in mine:
+            cues = {**visual.tokens.cues, "prompt_embeddings": words}
+            if attention is not None:
+                cues["first_layer_attention"] = attention[torch.searchsorted(real, visual.columns)]
+            result.append(replace(visual, tokens=replace(visual.tokens, cues={name: cues[name] for name in needs})))
+    return result
+
+
+def _instruction(row: int, real: torch.Tensor, visuals: list[Visual]) -> torch.Tensor:
+    """Which of the row's real columns (L,) hold the instruction: (T,) indices into them."""
+    last = max(int(visual.columns[-1]) for visual in visuals)
+    instruction = (real > last).nonzero()[:, 0]
+    if not len(instruction):
+        raise ValueError(
+            f"row {row} of the batch ends with its {visuals[-1].modality}, and this method reads the question: "
+            "put the question behind it"
+        )
+    return instruction
+
+
+def _attention(call: Call, instruction: torch.Tensor) -> torch.Tensor:
+    """(L, T): mean attention over heads to every token of one row of L tokens from those of the instruction."""
+    columns, asking = torch.arange(call.key.shape[2], device=instruction.device), instruction[:, None]
+    visible = columns <= asking
+    if call.window is not None:
+        visible &= columns > asking - call.window
+    return replace(call, query=call.query[:, :, instruction]).weights(visible).mean(1)[0].T
+
+
+def _first_layer(family: Family, visuals: list[Visual], **inputs: torch.Tensor) -> Call:
+    """The first layer's attention on one row, where it stands: the model's own forward pass goes as far as that.
+
+    Args:
+        family: of the model.
+        visuals: of the row.
+        inputs: of the row, without padding.
+    """
+
+    def stop(call: Call) -> NoReturn:
+        raise _Seen(call)
+
+    everything = [Reduction.identity(visual.tokens.n, visual.tokens.x.device) for visual in visuals]
+    try:
+        with watched(family.language_model.layers[0].self_attn, stop):
+            family.model.base_model(
+                **inputs,
+                attention_mask=torch.ones_like(inputs["input_ids"]),
+                mm_encoder_outputs=family.ready(family.decided(visuals, everything)),
+                use_cache=False,
+            )
+    except _Seen as seen:
+        return seen.args[0]
+    raise AssertionError("the LLM's first layer called no attention function")

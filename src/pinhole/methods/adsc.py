@@ -1,0 +1,77 @@
+"""ADSC: visual tokens are thinned out evenly at some layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pinhole.budget import kept_tokens
+from pinhole.layer_method import LayerMethod, LayerTokens, are_falling_shares, check_cuts, in_proportion
+from pinhole.reduction import Reduction
+
+_CUTS, _SHARES = (2, 7), (0.5, 0.25)
+
+
+@dataclass(frozen=True)
+class ADSC(LayerMethod):
+    """At each layer of a schedule keep equidistant ones of the tokens that are left: of n the token
+    floor((i + 1/2) n / m), the middle of its stretch, for i < m. Nothing is scored and no attention is looked at.
+
+    "Vision Token Reduction via Attention-Driven Self-Compression for Efficient Multimodal Large Language Models", arXiv
+    2602.12618: uniform downsampling at selected layers. The authors train the LLM along with it, so that it moves what
+    it needs into the tokens that stay; this class is the schedule alone, for a model that was trained so or as it is.
+
+    Where the paper is silent, these are our choices: positions stay as they were, the first token lies in the middle of
+    its stretch, and the schedule. Its default, half of the tokens from layer 2 and a quarter from layer 7 of 32 on,
+    leaves a third of them on average over the layers (the paper: -66.7 %). A LLaVA-1.5-7B with 576 visual and 64 text
+    tokens then has 60.3 % less FLOPs and 59.8 % less KV cache; the paper reports 53.7 % and 56.7 % for its prompts.
+
+    Attributes:
+        schedule: pairs of a decoder layer, from 0, and the share of the visual tokens at the LLM's input that remains
+            from there on, or a dict of such; None is the default at the same shares of the depth.
+    """
+
+    name = "adsc"
+    paper = "ADSC, 2026, arXiv 2602.12618"
+    schedule: tuple[tuple[int, float], ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.schedule is not None:
+            object.__setattr__(self, "schedule", _checked(self.name, self.schedule))
+
+    def cuts(self, layers: int) -> tuple[int, ...]:
+        """The schedule's layers."""
+        cuts = in_proportion(_CUTS, layers) if self.schedule is None else [cut for cut, _ in self.schedule]
+        return check_cuts(self.name, cuts, layers)
+
+    def count(self, cut: int, before: int) -> int:
+        """`kept_tokens(before, share)`."""
+        shares = _SHARES if self.schedule is None else [share for _, share in self.schedule]
+        return kept_tokens(before, shares[cut])
+
+    def reduce(self, tokens: LayerTokens) -> Reduction:
+        """The middle of each of m equal stretches."""
+        n, m = tokens.n, self.count(tokens.cut, tokens.before)
+        return Reduction.select((2 * torch.arange(m, device=tokens.hidden.device) + 1) * n // (2 * m), n)
+
+
+def _checked(name: str, schedule: Any) -> tuple[tuple[int, float], ...]:
+    """The schedule as pairs.
+
+    Raises:
+        ValueError: its layers do not rise, or its shares are none or rise.
+    """
+    try:
+        pairs = tuple(dict(schedule).items())
+    except (TypeError, ValueError):
+        pairs = ()
+    if not are_falling_shares([share for _, share in pairs]):
+        raise ValueError(
+            f"{name}'s schedule has layers and the shares in (0, 1] that remain from there on, none larger than the "
+            f"one before, such as {{8: 0.5, 16: 0.25}}; got {schedule!r}"
+        )
+    check_cuts(name, [cut for cut, _ in pairs])
+    return pairs

@@ -1,0 +1,113 @@
+"""CDPruner: a subset that is diverse given the question, by a determinantal point process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from pinhole.method import TrainingFree
+from pinhole.reduction import Reduction
+from pinhole.visual import VisualTokens
+
+ROUNDING = 1e-5
+"""What a token adds to the determinant is known up to this share of it, and of the token's own kernel entry."""
+
+
+@dataclass(frozen=True)
+class CDPruner(TrainingFree):
+    """Keep the subset S that makes det(L_S) large, L = diag(r) C diag(r): C cosines of tokens, r their relevance.
+
+    "Beyond Attention or Similarity: Maximizing Conditional Diversity for Token Pruning in MLLMs", NeurIPS 2025, arXiv
+    2506.10967: equations 3 and 5 to 7. S is built greedily, one Cholesky row a pick; kept tokens stay in the order of
+    the image. r is the cosine of each token with the question, scaled to [0, 1] over the image.
+
+    **Which CDPruner this is.** The paper takes that cosine in one of two ways. For LLMs whose encoder has no text tower
+    of its own (Qwen2.5-VL, InternVL3): between the projected tokens and the mean of the LLM's embeddings of the
+    instruction. That is the default here, on every model. For encoders with a text tower (CLIP in LLaVA-1.5 and
+    LLaVA-NeXT): between patches and question in CLIP's joint space, which the LVLM does not hold. On these models the
+    default is therefore a variant, not what the paper measured; to run that, hand over `similarity`, with `invert`.
+
+    Other deviations from the published code, which is for LLaVA alone: all tokens of an image are one set, where it
+    takes each tile by itself and keeps every newline (see `Scope` for separators); the instruction is all text behind
+    the image, where it gets the bare question; cosines are float32. Where r is constant, where a token is all zeros and
+    where duplicates alone are left, its numbers become NaN; here r is 1, zeros come last, and the more relevant of the
+    duplicates goes first.
+
+    Attributes:
+        theta: weighs relevance against diversity, in [0, 1): r becomes exp(theta r / (2 (1 - theta))), as in the
+            paper's supplement; 0 leaves the question out. None is r itself, the paper's main form.
+        similarity: gives the cosines (n,) of an image's tokens with a question that it knows, for example from
+            `image.pixels` with CLIP's two towers. None is the LLM's embeddings.
+        invert: take minus the cosine, as the published code does for CLIP, whose patches are the less like a text the
+            better they show it. Equation 5 has no minus, and its authors saw this with CLIP alone.
+    """
+
+    name = "cdpruner"
+    paper = "CDPruner, NeurIPS 2025, arXiv 2506.10967"
+    needs = frozenset({"prompt_embeddings"})
+    theta: float | None = None
+    similarity: Callable[[VisualTokens], torch.Tensor] | None = None
+    invert: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.theta is not None and not 0 <= self.theta < 1:
+            raise ValueError(f"theta lies in [0, 1), or is None for relevance itself; got {self.theta}")
+        if self.similarity is not None and not callable(self.similarity):
+            raise TypeError(
+                f"similarity is a function of VisualTokens, given in Python, or None; got {self.similarity!r}"
+            )
+
+    @torch.no_grad()
+    def reduce(self, image: VisualTokens) -> Reduction:
+        """Pick m tokens one by one."""
+        x = F.normalize(image.x.to(torch.promote_types(image.x.dtype, torch.float32)), dim=-1)
+        if self.similarity is not None:
+            cosine = self.similarity(image).to(x)
+        else:
+            question = F.normalize(image.cues["prompt_embeddings"].to(x).mean(0), dim=0)
+            cosine = (x * question).sum(-1)  # unlike a matrix product, the same for duplicates to the last bit
+        if cosine.shape != (image.n,):
+            raise ValueError(f"similarity gives one number a token, ({image.n},), got {tuple(cosine.shape)}")
+        relevance = _relevance(-cosine if self.invert else cosine, self.theta)
+        picks = _greedy_map(relevance[:, None] * x, self.count(image.n))
+        return Reduction.select(picks.sort().values, image.n)
+
+    def settings(self) -> dict[str, Any]:
+        """Every field but `keep`; a function by its name."""
+        given = self.similarity
+        name = None if given is None else getattr(given, "__qualname__", type(given).__qualname__)
+        return {"theta": self.theta, "similarity": name, "invert": self.invert}
+
+    def flops(self, n: int, m: int, width: int) -> int:
+        """The kernel, the cosines with the question and the Cholesky rows; a `similarity` of one's own is not in it."""
+        return 2 * n * n * width + 2 * n * width + n * m * (m - 1)
+
+
+def _relevance(cosine: torch.Tensor, theta: float | None) -> torch.Tensor:
+    """(n,): cosines scaled to [0, 1] and up by 1e-6, so that the least can be picked; 1 where all are equal."""
+    low, span = cosine.min(), cosine.max() - cosine.min()
+    relevance = torch.where(span > 0, (cosine - low + 1e-6) / span, 1.0)
+    return relevance if theta is None else (theta / (2 * (1 - theta)) * relevance).exp()
+
+
+def _greedy_map(rows: torch.Tensor, m: int) -> torch.Tensor:
+    """(m,) picks in their order, each the best for det(L_S), L = rows rows^T: Chen et al. 2018, algorithm 1."""
+    kernel = rows @ rows.T
+    gain = rows.square().sum(-1)  # the factor that each token would bring
+    least = ROUNDING * gain
+    basis = kernel.new_empty(m, len(kernel))  # L_S = B B^T for its columns in S
+    picks = []
+    for i in range(m):
+        pick = (gain >= (1 - ROUNDING) * gain.amax()).byte().argmax(0, keepdim=True)  # the first of those that tie
+        shared = basis[:i].index_select(1, pick)[:, 0] @ basis[:i]
+        scale = gain.index_select(0, pick).clamp_min(torch.finfo(gain.dtype).tiny).rsqrt()
+        basis[i] = (kernel.index_select(0, pick)[0] - shared) * scale
+        gain = torch.maximum(gain - basis[i].square(), least.index_fill_(0, pick, -torch.inf))
+        gain.index_fill_(0, pick, -torch.inf)
+        picks.append(pick)
+    return torch.cat(picks)

@@ -1,0 +1,147 @@
+"""PruMerge and PruMerge+: the tokens that [CLS] attends to most, each with what the tokens nearest to it add."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+
+from pinhole.budget import Keep, kept_tokens
+from pinhole.layout import Layout
+from pinhole.method import TrainingFree, on_patches
+from pinhole.reduction import Reduction
+from pinhole.visual import VisualTokens
+
+
+@dataclass(frozen=True)
+class _Merging(TrainingFree):
+    """What both share: all but the choice of the tokens that are kept."""
+
+    needs = frozenset({"cls_attention_joint+1", "encoder_keys+1"})
+    keep: Keep | None = None  # type: ignore[assignment]
+    k: int = 32
+    among: Literal["all", "dropped"] = "all"
+    fence: float = 1.5
+
+    def __post_init__(self) -> None:
+        if self.keep is not None:
+            super().__post_init__()
+        if self.k < 1:
+            raise ValueError(f"k is at least 1, got {self.k}")
+        if self.among not in ("all", "dropped"):
+            raise ValueError(f"among is all or dropped, got {self.among!r}")
+        if self.fence < 0:
+            raise ValueError(f"fence is at least 0, got {self.fence}")
+
+    def count(self, n: int, layout: Layout | None = None) -> int | None:  # type: ignore[override]
+        """As of every method; None with its own count."""
+        return None if self.keep is None else kept_tokens(n, self.keep)
+
+    def reduce(self, image: VisualTokens) -> Reduction:
+        """Rows that weigh their own token with 1 and others with the attention to them."""
+        m = self.count(image.n)
+        return on_patches(image, m, lambda patches: self._merge(patches, m))
+
+    @abstractmethod
+    def _pick(self, attention: torch.Tensor, m: int | None) -> torch.Tensor:
+        """The tokens that are kept, without the one that sums up the rest: m - 1, or by the content."""
+
+    def _merge(self, image: VisualTokens, m: int | None) -> Reduction:
+        attention, keys = image.cues["cls_attention_joint+1"], image.cues["encoder_keys+1"].flatten(1)
+        picked = self._pick(attention, m)
+        unit = F.normalize(keys.to(torch.promote_types(keys.dtype, torch.float32)), dim=-1)
+        similarity = unit[picked] @ unit.T
+        others = picked[:, None] if self.among == "all" else picked.expand(len(picked), -1)
+        similarity.scatter_(1, others, -torch.inf)
+        nearest = similarity.argsort(dim=-1, descending=True, stable=True)[:, : min(self.k, image.n - others.shape[1])]
+        weights = torch.zeros_like(similarity, dtype=attention.dtype)
+        weights.scatter_(1, nearest, attention[nearest]).scatter_(1, picked[:, None], 1.0)
+        if len(picked) < image.n:
+            weights = torch.cat([weights, attention.index_fill(0, picked, 0)[None]])
+        return Reduction.mix(weights)
+
+    def _outliers(self, attention: torch.Tensor) -> torch.Tensor:
+        low, high = attention.quantile(attention.new_tensor([0.25, 0.75]))
+        count = int((attention > high + self.fence * (high - low)).sum())
+        return _ranked(attention)[:count]
+
+    def flops(self, n: int, m: int, width: int) -> int:
+        """Similarities and P X; keys are taken to be as wide as X, which bounds it from above."""
+        return 2 * (m - 1) * n * width + 2 * m * n * width
+
+
+@dataclass(frozen=True)
+class PruMerge(_Merging):
+    """Tokens are picked by [CLS]'s attention a; a picked token i becomes x_i + sum_j a_j x_j over the k tokens whose
+    keys are nearest to its own by cosine; one more token, the last, is sum_j a_j x_j over all that were not picked.
+
+    "LLaVA-PruMerge: Adaptive Token Reduction for Efficient Large Multimodal Models", ICCV 2025, arXiv 2403.15388,
+    sections 3.2 (the choice) and 3.3 (the sums), as its public code fills them in: attention and keys of the layer
+    after the one that the projector reads, heads taken as one; weights do not sum to 1; most attended tokens first.
+
+    Where this deviates:
+
+    - Projected tokens are merged; the public code merges before the projector.
+    - All tiles or frames are compared as one sequence. Separators go.
+    - Where no token was left out, no token of zeros sums them up.
+
+    Attributes:
+        keep: share or count, the last token included; or None, the method's own count: as many as are outliers.
+        k: nearest tokens that are added.
+        among: where they are looked for: among "all" other tokens, as the public code does, or among the "dropped", as
+            the paper's text has it.
+        fence: outliers have this many interquartile ranges more attention than the third quartile.
+    """
+
+    name = "prumerge"
+    paper = "LLaVA-PruMerge, ICCV 2025, arXiv 2403.15388"
+
+    def _pick(self, attention: torch.Tensor, m: int | None) -> torch.Tensor:
+        return self._outliers(attention) if m is None else _ranked(attention)[: m - 1]
+
+
+@dataclass(frozen=True)
+class PruMergePlus(_Merging):
+    """PruMerge that also picks tokens at equal distances, behind those that it picks by attention.
+
+    As `PruMerge`, with section 3.4. With its own count, o outliers of n tokens put the others floor(floor(n / o) / 3)
+    apart, starting with the first and without those that are outliers, as the public code does: about three for each
+    outlier. It has no rule that fits a given m: here, `spatial` of the m - 1 are the middles of equal stretches of what
+    attention did not pick, so that none is picked twice.
+
+    Attributes:
+        spatial: share of picked tokens that lie at equal distances, where `keep` is given.
+    """
+
+    name = "prumerge+"
+    paper = "LLaVA-PruMerge, ICCV 2025, arXiv 2403.15388"
+    spatial: float = 0.75
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.spatial <= 1:
+            raise ValueError(f"spatial is a share in [0, 1], got {self.spatial}")
+
+    def _pick(self, attention: torch.Tensor, m: int | None) -> torch.Tensor:
+        n = len(attention)
+        if m is None:
+            first = self._outliers(attention)
+            if not len(first):
+                return first
+            spread = torch.arange(0, n - 1, max(1, n // len(first) // 3), device=attention.device)
+            spread = spread[~torch.isin(spread, first)]
+        else:
+            count = math.floor((m - 1) * Fraction(repr(float(self.spatial))) + Fraction(1, 2))
+            first, rest = _ranked(attention).split([m - 1 - count, n - m + 1 + count])
+            places = (2 * torch.arange(count, device=attention.device) + 1) * len(rest) // max(1, 2 * count)
+            spread = rest.sort().values[places]
+        return torch.cat([first, spread])
+
+
+def _ranked(attention: torch.Tensor) -> torch.Tensor:
+    return attention.argsort(descending=True, stable=True)

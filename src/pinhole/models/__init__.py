@@ -1,0 +1,1 @@
+"""Native ports of models that transformers does not have."""
