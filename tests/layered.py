@@ -98,41 +98,44 @@ class Layered:
         return more
 
     def _cut(self, cut: int, number: int, hidden, alive: list[int], first, seen: Seen):
-        """Ask the method about each image; returns what goes on, and whether anything left."""
+        """Ask the method about each image, turn by turn; returns what goes on, and whether anything left."""
         tokens = self.context.tokens
-        rows, order, left = list(hidden), list(alive), False
-        for unit in sorted({t.unit for t in tokens if t.unit is not None}):
-            mine = [index for index in alive if tokens[index].unit == unit]
-            started = [index for index, token in enumerate(tokens) if token.unit == unit]
-            turn = tokens[started[0]].turn
-            words = [i for i in alive if tokens[i].turn == turn and tokens[i].unit is None]
-            m = self.method.count(cut, len(started))
-            if m == len(mine):
-                continue
-            places = {index: alive.index(index) for index in alive}
-            told = self._tokens(cut, number, hidden, alive, first, seen, mine, started, words, places)
-            reduction = self.method.reduce(told)
-            assert reduction.m == m
-            kept = weighted(reduction, hidden[[places[index] for index in mine]])
-            anchors = [mine[anchor] for anchor in reduction.anchors.tolist()]
-            stay = [(index, row) for index, row in zip(order, rows, strict=True) if index not in mine]
-            merged = sorted([*stay, *zip(anchors, kept, strict=True)], key=lambda pair: pair[0])
-            order, rows, left = [index for index, _ in merged], [row for _, row in merged], True
-        return torch.stack(rows), order, left
+        rows, order = list(hidden), list(alive)
+        for turn in range(self.context.turns):
+            now = torch.stack(rows), list(order)  # earlier turns have lost their tokens already
+            for unit in sorted({t.unit for t in tokens if t.unit is not None and t.turn == turn}):
+                mine = [index for index in alive if tokens[index].unit == unit]
+                m = self.method.count(cut, sum(token.unit == unit for token in tokens))
+                if m == len(mine):
+                    continue
+                reduction = self.method.reduce(self._tokens(cut, number, hidden, alive, first, seen, mine, now))
+                assert reduction.m == m
+                places = [alive.index(index) for index in mine]
+                kept = weighted(reduction, hidden[places])
+                anchors = [mine[anchor] for anchor in reduction.anchors.tolist()]
+                stay = [(index, row) for index, row in zip(order, rows, strict=True) if index not in mine]
+                merged = sorted([*stay, *zip(anchors, kept, strict=True)], key=lambda pair: pair[0])
+                order, rows = [index for index, _ in merged], [row for _, row in merged]
+        return torch.stack(rows), order, len(order) < len(alive)
 
-    def _tokens(self, cut, number, hidden, alive, first, seen: Seen, mine, started, words, places) -> LayerTokens:
-        at = [places[index] for index in mine]
-        text = [places[index] for index in words]
+    def _tokens(self, cut, number, hidden, alive, first, seen: Seen, mine, now) -> LayerTokens:
+        tokens = self.context.tokens
+        unit, turn = tokens[mine[0]].unit, tokens[mine[0]].turn
+        started = [index for index, token in enumerate(tokens) if token.unit == unit]
+        words = [index for index in alive if tokens[index].turn == turn and tokens[index].unit is None]
+        at, text = [alive.index(index) for index in mine], [alive.index(index) for index in words]
         query, key, weights = seen.query, seen.key, seen.weights
 
         def attend(which: torch.Tensor, ahead: bool) -> torch.Tensor:
-            maps = weights
-            if ahead:
-                layer = family_of(self.context.model).language_model.layers[number]
-                self._layer(layer, hidden, alive, any(t not in alive for t in range(len(self.context.tokens))))
-                maps = seen.weights
-                seen.query, seen.key, seen.weights = query, key, weights
-            return maps[[text[i] for i in which.tolist()]][:, at].float()
+            asking = [words[i] for i in which.tolist()]
+            if not ahead:
+                return weights[[alive.index(i) for i in asking]][:, at].float()
+            states, order = now
+            layer = family_of(self.context.model).language_model.layers[number]
+            self._layer(layer, states, order, len(order) < len(tokens))
+            maps = seen.weights
+            seen.query, seen.key, seen.weights = query, key, weights
+            return maps[[order.index(i) for i in asking]][:, [order.index(i) for i in mine]].float()
 
         return LayerTokens(
             layer=number,

@@ -9,21 +9,22 @@ import torch
 from transformers import DynamicCache, LogitsProcessor, LogitsProcessorList
 from transformers.utils import is_torchvision_available
 
+import checkpoints
 from checkpoints import PUBLISHED, opened, picture
 from pinhole import Chat, Sample
 from pinhole.budget import kept_tokens
 from pinhole.data import Dialogue, Turn
 from pinhole.encoding import answer_end, encode_turn
-from pinhole.evaluation.contender import Contender
+from pinhole.evaluation.contender import contenders
 from pinhole.evaluation.runner import EvalSettings, hold
 from pinhole.families import family_of
+from pinhole.loading import load
 from pinhole.shrink import shrink
 from pinhole.transcript import Transcript
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # transformers' own
 KEEP = 0.25
 TURNS = [("What colour is it?", [0, 1], "red box"), ("Which digit?", [], "two circles"), ("And this one?", [2], "blue")]
-MARKS = {"gemma3": "<start_of_image>", "internvl": "<IMG_CONTEXT>"}
 VIDEOS = ["llava_next_video", "llava_onevision", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl", "smolvlm", "glm4v"]
 no_torchvision = pytest.mark.skipif(is_torchvision_available(), reason="torchvision is installed")
 torchvision = pytest.mark.skipif(not is_torchvision_available(), reason="needs torchvision")
@@ -48,7 +49,7 @@ def held(family: str) -> tuple[Chat, list[torch.Tensor], list[dict]]:
     """A chat whose answers are given; the ids of what was said; the inputs of each turn."""
     model, processor = opened(family)
     chat, transcript = Chat(model, processor, Sample(keep=KEEP)), Transcript(processor)
-    end, said, turns = PUBLISHED[family].ends[0], [], []
+    end, said, turns = PUBLISHED[family].end, [], []
     for number, (question, shown, answer) in enumerate(TURNS):
         text = transcript.question(question, len(shown))
         turns.append(encode_turn(model, processor, [text], [picture(i) for i in shown], first=not number))
@@ -56,7 +57,7 @@ def held(family: str) -> tuple[Chat, list[torch.Tensor], list[dict]]:
         script = LogitsProcessorList([Script(ids)])
         heard = chat.ask(question, [picture(i) for i in shown], logits_processor=script, max_new_tokens=len(ids))
         assert heard.removeprefix("<think></think>").strip() == answer
-        transcript.answer(answer, end)
+        transcript.answer(answer, PUBLISHED[family].ends[0])
         said.append(torch.tensor([ids]))
     return chat, said, turns
 
@@ -66,22 +67,18 @@ def rendered(processor, family: str) -> str:
     published, messages = PUBLISHED[family], []
     for question, shown, answer in TURNS:
         content = [{"type": "image"} for _ in shown] + [{"type": "text", "text": question}]
-        messages += [{"role": "user", "content": content}, {"role": "assistant", "content": answer_of(family, answer)}]
+        messages += [{"role": "user", "content": content}, published.answer(answer)]
     text = processor.apply_chat_template(messages[:-1], tokenize=False, add_generation_prompt=True)
     return published.as_read(text, [answer for _, _, answer in TURNS[:-1]])
 
 
-def answer_of(family: str, answer: str) -> list[dict[str, str]] | str:
-    return answer if family == "glm4v" else [{"type": "text", "text": answer}]
+def families() -> list:
+    """Those whose processors can be loaded here."""
+    missing = [pytest.mark.skipif(not is_torchvision_available(), reason="needs torchvision")]
+    return [pytest.param(name, marks=missing if p.needs_torchvision else []) for name, p in PUBLISHED.items()]
 
 
-def without_repeats(ids: torch.Tensor, token: int) -> list[int]:
-    """Runs of placeholders as one."""
-    ids = ids.tolist()
-    return [id for i, id in enumerate(ids) if id != token or i == 0 or ids[i - 1] != token]
-
-
-@pytest.mark.parametrize("family", PUBLISHED)
+@pytest.mark.parametrize("family", families())
 class TestChat:
     def test_counts_are_those_of_the_budget(self, family):
         model, _ = opened(family)
@@ -106,7 +103,7 @@ class TestChat:
             return_tensors="pt",
         )
         context = chat._session.context.input_ids[0, : -said[-1].shape[1]]
-        assert without_repeats(context, image) == without_repeats(whole["input_ids"][0], image)
+        assert context[context != image].tolist() == whole["input_ids"][whole["input_ids"] != image].tolist()
         if family != "llava_onevision":
             placeholders = int((whole["input_ids"] == image).sum())
             assert placeholders == sum(reduction.n for reduction in chat.reductions)
@@ -145,17 +142,16 @@ class TestChat:
     def test_the_models_own_marks_are_refused(self, family):
         model, processor = opened(family)
         chat = Chat(model, processor)
-        mark = processor.image_token
-        assert mark == MARKS.get(family, mark)
-        with pytest.raises(ValueError, match="with which this model marks"):
-            chat.ask(f"what is {mark}?")
-        placeholder = processor.tokenizer.decode([model.config.image_token_id])
-        with pytest.raises(ValueError, match="with which this model marks"):
-            chat.ask(f"what is {placeholder}?")
+        for mark in (processor.image_token, processor.tokenizer.decode([model.config.image_token_id])):
+            with pytest.raises(ValueError, match="with which this model marks"):
+                chat.ask(f"what is {mark}?")
+            with pytest.raises(ValueError, match=r"with which this model marks|placeholders"):
+                chat.ask(f"what is {mark}?", [picture(0)])
+        assert chat.context_length == 0
 
     def test_an_answer_ends_with_what_the_template_prints(self, family):
         model, processor = opened(family)
-        assert answer_end(model, processor) == PUBLISHED[family].ends[0]
+        assert answer_end(model, processor) == PUBLISHED[family].end
 
     def test_dialogues_in_a_batch_are_answered_as_alone(self, family):
         """One has an image, one two: each prompt's images are told apart, and gold answers take the model's place."""
@@ -163,7 +159,7 @@ class TestChat:
         words = [Turn("What colour is it?", "red box"), Turn("How many?", "two"), Turn("Which digit?", "blue")]
         shown = [(picture(0),), (picture(1), picture(2))]
         dialogues = [Dialogue(str(i), images, tuple(words)) for i, images in enumerate(shown)]
-        contender = Contender("sample", Sample(keep=KEEP))
+        [contender] = contenders(["sample"], [KEEP], family_of(model).shape)
         for history in ("own", "gold"):
             settings = EvalSettings(history, max_new_tokens=2)
             together = hold(model, processor, contender, dialogues, settings)
@@ -171,6 +167,27 @@ class TestChat:
             assert [len(record.images) for record in together] == [1, 2]
             if family == "llava_onevision":
                 assert [n for n, _ in together[1].images] == [17, 17], "two images in a prompt have no tiles"
+
+
+def test_later_turns_are_tokenized_as_behind_an_answer_in_a_batch_too():
+    """Llama's tokenizer sets a blank before whatever it reads, which is none of a dialogue's."""
+    model, processor = opened("vipllava")
+    texts = ["###Human: two?###Assistant:", "###Human: What colour is it?###Assistant:"]
+    behind = [ids_of(processor, f"red</s>{text}")[len(ids_of(processor, "red</s>")) :] for text in texts]
+    assert behind[0] != ids_of(processor, texts[0])
+    inputs = encode_turn(model, processor, texts, first=False)
+    for ids, mask, expected in zip(inputs["input_ids"], inputs["attention_mask"], behind, strict=True):
+        assert ids[mask.bool()].tolist() == expected
+        assert mask.tolist() == sorted(mask.tolist()), "padded on the left"
+    assert inputs["attention_mask"][1].all()
+
+
+@no_torchvision
+@pytest.mark.parametrize("family", [name for name, published in PUBLISHED.items() if published.needs_torchvision])
+def test_without_torchvision_a_processor_that_needs_it_for_images_says_so(tmp_path, family):
+    folder = checkpoints.write(family, tmp_path / family, dtype=torch.float32)
+    with pytest.raises(ImportError, match=r"the processor of .* needs torchvision, for images too: pip install"):
+        load(str(folder), device="cpu")
 
 
 @pytest.mark.parametrize("family", ["llava", "llava_next", "gemma3", "idefics3"])

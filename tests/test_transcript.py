@@ -31,6 +31,9 @@ MARKS = {
     "glm4v": "<|image|>",
     "glm46v": "<|image|>",
     "glm4v_moe": "<|image|>",
+    "deepseek_vl": "<image_placeholder>",
+    "cohere2_vision": "<|IMG_PATCH|>",
+    "mistral3": "[IMG]",
 }
 TURNS = [("what color is the circle?", 1, "red"), ("which digit?", 0, "3"), ("and here?", 2, "no"), ("why?", 0, "left")]
 
@@ -70,6 +73,7 @@ def test_turn_after_turn_makes_the_text_of_the_whole_dialogue(processor, templat
 def test_it_does_with_every_familys_own_template(processor, family, cut):
     published = PUBLISHED[family]
     processor.chat_template, processor.image_token = published.template, MARKS.get(family, "<image>")
+    processor.tokenizer.add_special_tokens({"additional_special_tokens": [*published.marks.values()]})
     transcript = Transcript(processor)
     context, messages, answers = "", [], []
     for question, images, answer in TURNS:
@@ -79,11 +83,10 @@ def test_it_does_with_every_familys_own_template(processor, family, cut):
         messages.append(message("user", question, images))
         whole = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         assert context == published.as_read(whole, answers, ended=not cut)
-        said = "" if cut else published.ends[0]
-        context += published.before_answer + answer + said
-        transcript.answer(answer, said)
+        context += published.before_answer + answer + ("" if cut else published.end)
+        transcript.answer(answer, "" if cut else published.ends[0])
         answers.append(answer)
-        messages.append({"role": "assistant", "content": answer} if family == "glm4v" else message("assistant", answer))
+        messages.append(published.answer(answer))
 
 
 @pytest.mark.parametrize("template", [LLM, CARELESS], ids=["refuses lists", "prints lists"])

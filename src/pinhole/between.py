@@ -51,7 +51,7 @@ def look(
         earlier = torch.arange(run.past, device=hidden.device) if kept is None else kept.all_columns(run.past)[row]
         first = None
         if method.positions == "compact" and (run.is_cut or kept is not None):
-            first = run.is_real(earlier.expand(len(run.valid), -1))[row].sum()
+            first = run.real_in(row, earlier).sum()
         call = _ahead(run, family, cut, row, places, hidden, kwargs, first)
         if not run.past:
             return call, mine
@@ -60,8 +60,8 @@ def look(
 
     def attend(which: torch.Tensor, is_ahead: bool) -> torch.Tensor:
         call, held = ahead() if is_ahead else before()
-        asking = text[which]
-        visible = (held <= asking[:, None]) & run.is_real(held[None].expand(len(run.valid), -1))[row]
+        asking = torch.cat([text, unit.columns])[which]
+        visible = (held <= asking[:, None]) & run.real_in(row, held)
         if call.window is not None:
             visible &= held > asking[:, None] - call.window
         weights = replace(call, query=call.query[:, :, of_column[asking]]).weights(visible)[0].mean(0)
@@ -122,9 +122,7 @@ def _ahead(
             values[..., row : row + 1, places, :] for values in run.gathered(kwargs["position_embeddings"])
         )
     else:
-        numbers = first + torch.arange(len(places), device=hidden.device)[None]
-        axes = numbers.expand(3, *numbers.shape) if family.positions == "original" else numbers
-        embeddings = family.language_model.rotary_emb(hidden, axes)
+        embeddings = family.rotary(hidden, first + torch.arange(len(places), device=hidden.device)[None])
     arguments = {
         **kwargs,
         **family.cut_inputs(kwargs, run.flat[row : row + 1, places], run.total),

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from pinhole.cutting import Cutting
-from pinhole.decide import check, check_scope
+from pinhole.decide import check_plan, check_scope
 from pinhole.families import family_of
 from pinhole.kept import owner_of
 from pinhole.plan import Methods, Plan
@@ -32,7 +32,7 @@ class Compression:
 
     def __init__(self, model: PreTrainedModel, plan: Plan, scope: Scope) -> None:
         family, method = family_of(model), plan.entry
-        check(method, family)
+        check_plan(plan, family)
         check_scope(scope, family)
         if model in _attached:
             raise ValueError("this model is already compressed: remove() the first compression before adding another")

@@ -34,16 +34,6 @@ class Cutting:
         self._pass: Pass | None = None
         self._watches = contextlib.ExitStack()
         self.reductions: dict[int, list[Reduction]] = {}
-        kind = family.model.config.model_type
-        if refusal := family.uncut:
-            raise ValueError(
-                f"{method.name} cannot drop tokens between the layers of models of type {kind!r}: {refusal}"
-            )
-        if self._cuts[0] < family.first_cut:
-            raise ValueError(
-                f"{method.name} drops tokens in front of layer {self._cuts[0]}, and models of type {kind!r} add image "
-                f"features up to layer {family.first_cut - 1}: start at layer {family.first_cut} or later"
-            )
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
@@ -119,7 +109,7 @@ class Cutting:
             kwargs["position_embeddings"] = run.gathered(kwargs["position_embeddings"])
             kwargs["position_ids"] = None  # FlashAttention would take jumps in them for other sequences
         if self._method.positions == "compact":
-            kwargs["position_embeddings"] = self._model.rotary_emb(hidden, self._numbered(run, kept, hidden))
+            kwargs["position_embeddings"] = self._family.rotary(hidden, self._numbered(run, kept, hidden))
         kwargs["attention_mask"] = self._mask(run, cut, kept, hidden, kwargs.get("attention_mask"))
         return (hidden, *args[1:]), kwargs
 
@@ -137,11 +127,10 @@ class Cutting:
         return hidden
 
     def _numbered(self, run: Pass, kept: Kept, hidden: torch.Tensor) -> torch.Tensor:
-        """(B, q), or (3, B, q) for M-RoPE: position ids of this pass's tokens among those that the layer holds."""
+        """(B, q): position ids of this pass's tokens among those that the layer holds."""
         keys = kept.all_columns(run.length)
         real = run.is_real(keys)
-        numbers = (real.long().cumsum(-1) - 1).clamp_min(0)[:, -hidden.shape[1] :]
-        return numbers.expand(3, *numbers.shape) if self._family.positions == "original" else numbers
+        return (real.long().cumsum(-1) - 1).clamp_min(0)[:, -hidden.shape[1] :]
 
     def _mask(
         self, run: Pass, cut: int, kept: Kept, hidden: torch.Tensor, given: torch.Tensor | None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 
 from pinhole.families.base import Family, Visual
+from pinhole.layer_method import LayerMethod
 from pinhole.method import InputMethod
+from pinhole.plan import Plan
 from pinhole.reduction import Reduction
 from pinhole.scope import Scope
 from pinhole.visual import VisualTokens
@@ -27,6 +29,33 @@ def check(method: InputMethod, family: Family) -> None:
             f"this {method.name} was trained for an LLM of width {width}, the model's is {family.width}: "
             "load a compressor that was trained for this model"
         )
+
+
+def check_inside(method: LayerMethod, family: Family) -> None:
+    """Refuse a method that cannot work between this model's layers.
+
+    Raises:
+        ValueError: the LLM has other or too few layers, or tokens cannot leave where the method says.
+    """
+    first, kind = method.cuts(family.shape.layers)[0], family.model.config.model_type
+    if refusal := family.uncut:
+        raise ValueError(f"{method.name} cannot drop tokens between the layers of models of type {kind!r}: {refusal}")
+    if first < family.first_cut:
+        raise ValueError(
+            f"{method.name} drops tokens in front of layer {first}, and models of type {kind!r} add image features up "
+            f"to layer {family.first_cut - 1}: start at layer {family.first_cut} or later"
+        )
+
+
+def check_plan(plan: Plan, family: Family) -> None:
+    """Refuse methods that cannot work on this model, before anything runs.
+
+    Raises:
+        ValueError: as `check` and `check_inside` do.
+    """
+    check(plan.entry, family)
+    if plan.layer:
+        check_inside(plan.layer, family)
 
 
 def check_scope(scope: Scope, family: Family) -> None:

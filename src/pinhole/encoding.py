@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.devices import input_device
 from pinhole.families import family_of
+from pinhole.families.base import Family
 from pinhole.transcript import Transcript
 from pinhole.videos import Video
 
@@ -36,12 +37,13 @@ def encode_turn(
         videos: as `images`.
 
     Raises:
-        ValueError: another number of images or videos than of marks.
+        ValueError: another number of images or videos than of marks, or words that stand for one.
         ImportError: videos, where the processor cannot read them.
     """
     family, bos = family_of(model), processor.tokenizer.bos_token
+    anchor = "" if first else _anchor(processor, texts)
     inputs = processor(
-        text=texts,
+        text=[anchor + text for text in texts],
         add_special_tokens=first and not (bos and texts[0].startswith(bos)),
         padding=True,
         padding_side="left",
@@ -55,7 +57,44 @@ def encode_turn(
         for name, value in inputs.items()
         if name in taken and isinstance(value, torch.Tensor)
     }
+    if anchor:
+        moved = _without_first(moved)
+    if not images and not videos:
+        _check_words(family, processor, moved["input_ids"])
     return {**moved, **family.describe(images or [], len(videos or []))}
+
+
+def _anchor(processor: ProcessorMixin, texts: list[str]) -> str:
+    """What to put before the texts of a later turn, so that they are read as they are behind an answer.
+
+    Some tokenizers set a blank before the first word of whatever they read. Where that makes a difference it is the end
+    of an answer, to be taken away again; else nothing.
+    """
+    end, tokenizer = processor.tokenizer.eos_token or "", processor.tokenizer
+
+    def ids(text: str) -> list[int]:
+        return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    return end if any(ids(end + text) != ids(end) + ids(text) for text in texts) else ""
+
+
+def _without_first(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Each row without its first token."""
+    mask = inputs["attention_mask"]
+    mask = mask.scatter(1, mask.argmax(-1, keepdim=True), 0)
+    per_token = {
+        name: (value * mask)[:, 1:]
+        for name, value in inputs.items()
+        if value.shape == mask.shape and name != "attention_mask"
+    }
+    return {**inputs, **per_token, "attention_mask": mask[:, 1:]}
+
+
+def _check_words(family: Family, processor: ProcessorMixin, ids: torch.Tensor) -> None:
+    for modality in family.modalities:
+        if bool((ids == family.token_id(modality)).any()):
+            token = processor.tokenizer.decode([family.token_id(modality)])
+            raise ValueError(f"the words contain {token!r}, with which this model marks {modality}s: leave it out")
 
 
 def _pictures(processor: ProcessorMixin, texts: list[str], images: list[Image.Image]) -> dict[str, Any]:
@@ -101,6 +140,8 @@ def decode_answers(
 ) -> list[tuple[str, str]]:
     """The text of each answer (B, T), and the text of what ended it: an end-of-sequence token, a stop string, or "".
 
+    Marks that some models set between their words and the end ("<|END_RESPONSE|>") are in neither.
+
     Args:
         model: what answered.
         processor: its own.
@@ -109,10 +150,12 @@ def decode_answers(
         stops: stop strings.
     """
     ids = _end_ids(model) if ends is None else {ends} if isinstance(ends, int) else {*ends}
+    marks = {*processor.tokenizer.get_added_vocab().values()}
     decoded = []
     for row in answers.tolist():
         stop = next((i for i, token in enumerate(row) if token in ids), len(row))
-        text = processor.tokenizer.decode(row[:stop], skip_special_tokens=True)
+        words = next((i for i in range(stop, 0, -1) if row[i - 1] not in marks), 0)
+        text = processor.tokenizer.decode(row[:words], skip_special_tokens=True)
         end = processor.tokenizer.decode(row[stop : stop + 1])
         cut = min((at for string in stops or () if (at := text.find(string)) >= 0), default=None)
         if cut is not None:
@@ -122,16 +165,18 @@ def decode_answers(
 
 
 def answer_end(model: PreTrainedModel, processor: ProcessorMixin) -> str:
-    """The text of the token that ends an answer.
+    """The text that ends an answer.
 
-    That is what the chat template prints behind one, if the model stops there; else the tokenizer's own
-    end-of-sequence token.
+    Those are the marks that the chat template prints behind one, up to the token at which the model stops; if it does
+    not print that, the tokenizer's own end-of-sequence token.
     """
     transcript, tokenizer = Transcript(processor), processor.tokenizer
     transcript.question("?")
     transcript.answer("!")
-    [first, *_] = tokenizer(transcript.question("?"), add_special_tokens=False)["input_ids"]
-    return tokenizer.decode([first]) if first in _end_ids(model) else tokenizer.eos_token
+    ids = tokenizer(transcript.question("?"), add_special_tokens=False)["input_ids"]
+    marks, ends = {*tokenizer.get_added_vocab().values()}, _end_ids(model)
+    count = next((i for i, token in enumerate(ids) if token in ends or token not in marks), 0)
+    return tokenizer.decode(ids[: count + 1]) if ids[count] in ends else tokenizer.eos_token
 
 
 def _end_ids(model: PreTrainedModel) -> set[int]:

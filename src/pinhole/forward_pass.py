@@ -108,6 +108,10 @@ class Pass:
         """(B, k): whether columns are real tokens."""
         return self.valid.gather(1, columns.clamp_min(0)) & (columns >= 0)
 
+    def real_in(self, row: int, columns: torch.Tensor) -> torch.Tensor:
+        """(k,): whether columns are real tokens in one row."""
+        return self.valid[row][columns.clamp_min(0)] & (columns >= 0)
+
     def held(self, cut: int, cuts: tuple[int, ...]) -> torch.Tensor:
         """(B, k): columns of the keys in the layer in front of `cut`."""
         earlier = [layer for layer in cuts if layer < cut]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 
@@ -26,8 +26,9 @@ class LayerTokens:
         first: (before, d) the image's visual tokens at the LLM's input.
         first_text: (t, d) the text tokens at the LLM's input.
         keys: (n + t, heads, width) keys of `hidden`, then of `text`, in the layer before, positions applied.
-        attend: attention to the n tokens from text tokens, given by their indices (T,) in `text`: (T, n), float32, mean
-            over heads, a softmax over everything that they see; in the layer before, or with True in the layer ahead.
+        attend: attention to the n tokens from tokens given by their indices (T,) in `text`, then in `hidden`: (T, n),
+            float32, mean over heads, a softmax over everything that they see; in the layer before, or with True in the
+            layer ahead.
         behind: (t,) bool: the text tokens behind the image.
         norm: the LLM's last norm.
     """
@@ -50,9 +51,10 @@ class LayerTokens:
         return len(self.hidden)
 
     def last_attention(self, ahead: bool = False) -> torch.Tensor:
-        """(n,): attention from the turn's last token."""
-        last = torch.tensor([len(self.text) - 1], device=self.hidden.device)
-        return self.attend(last, ahead)[0]
+        """(n,): attention from the turn's last text token, or the image's own last where no text is behind it."""
+        words = len(self.text)
+        last = words - 1 if bool(self.behind.any()) else words + self.n - 1
+        return self.attend(torch.tensor([last], device=self.hidden.device), ahead)[0]
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,15 @@ class LayerMethod(ABC):
         """Decide for one image in front of one cut; no two rows of the result share an anchor.
 
         The result has `count(tokens.cut, tokens.before)` rows.
+        """
+
+    @abstractmethod
+    def at(self, share: float, layers: int) -> Self:
+        """The same method with milder or harsher settings, for comparisons at equal cost.
+
+        Args:
+            share: in (0, 1]: a larger one keeps at least as many tokens in every layer; 1 keeps all that can be kept.
+            layers: of the LLM.
         """
 
     def settings(self) -> dict[str, Any]:

@@ -103,8 +103,8 @@ def _load(name: str, model_type: str, options: dict[str, Any]) -> tuple[PreTrain
         module, *kinds = port
         model_class, processor_class = (getattr(importlib.import_module(module), kind) for kind in kinds)
         return model_class.from_pretrained(_folder(name), **options), processor_class.from_pretrained(_folder(name))
-    model = AutoModelForImageTextToText.from_pretrained(name, trust_remote_code=False, **options)
-    return model, load_processor(name, model.config)
+    processor = load_processor(name)  # first, since it is read in no time
+    return AutoModelForImageTextToText.from_pretrained(name, trust_remote_code=False, **options), processor
 
 
 def _folder(name: str) -> Path:

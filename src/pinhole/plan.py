@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pinhole.budget import Budget
 from pinhole.layer_method import LayerMethod
 from pinhole.method import InputMethod
 from pinhole.methods.full import Full
@@ -24,6 +25,12 @@ class Plan:
 
     entry: InputMethod
     layer: LayerMethod | None = None
+
+    def budget(self, before: int, entering: int, layers: int) -> Budget:
+        """Visual tokens in each layer, of `entering` that the LLM reads of an image of `before` tokens."""
+        if self.layer is None:
+            return Budget.constant(before, entering, layers)
+        return self.layer.budget(before, entering, layers)
 
     @classmethod
     def of(cls, methods: Methods) -> Plan:

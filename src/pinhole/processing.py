@@ -6,17 +6,17 @@ from typing import Any, NoReturn
 
 from transformers import (
     PROCESSOR_MAPPING,
+    AutoConfig,
     AutoImageProcessor,
     AutoProcessor,
     AutoTokenizer,
-    PreTrainedConfig,
     ProcessorMixin,
 )
 from transformers.utils import is_torchvision_available
 from transformers.video_processing_utils import VideoProcessorMixin
 
 
-def load_processor(name: str, config: PreTrainedConfig) -> ProcessorMixin:
+def load_processor(name: str) -> ProcessorMixin:
     """A checkpoint's own processor.
 
     transformers' video processors need torchvision, and a processor that has one cannot be built without it, not even
@@ -24,17 +24,26 @@ def load_processor(name: str, config: PreTrainedConfig) -> ProcessorMixin:
 
     Args:
         name: a checkpoint folder or a hub name.
-        config: of its model.
 
     Raises:
         OSError, ValueError: nothing there that can be loaded.
+        ImportError: a processor that needs torchvision for images too.
     """
-    kind = PROCESSOR_MAPPING[type(config)]
-    if is_torchvision_available() or "video_processor" not in kind.get_attributes():
+    if is_torchvision_available():
         return AutoProcessor.from_pretrained(name, trust_remote_code=False)
-    parts = [_load_part(part, name) for part in kind.get_attributes()]
-    settings, _ = kind.get_processor_dict(name)
-    return _for_images(kind).from_args_and_dict(parts, settings)
+    try:
+        kind = PROCESSOR_MAPPING[type(AutoConfig.from_pretrained(name, trust_remote_code=False))]
+        if "video_processor" not in kind.get_attributes():
+            return AutoProcessor.from_pretrained(name, trust_remote_code=False)
+        parts = [_load_part(part, name) for part in kind.get_attributes()]
+        settings, _ = kind.get_processor_dict(name)
+        return _for_images(kind).from_args_and_dict(parts, settings)
+    except (ImportError, ValueError) as error:
+        if "torchvision" not in str(error).lower():
+            raise
+        raise ImportError(
+            f"the processor of {name} needs torchvision, for images too: pip install 'pinhole-vlm[video]'"
+        ) from error
 
 
 def _load_part(part: str, name: str) -> Any:

@@ -53,7 +53,7 @@ def run(out: Path, show_progress: bool = True) -> dict[str, Any]:
         show_progress=show_progress,
     )
     names = ["full", "random", "sample", "spatial", f"metacompress:{weights}"]
-    rivals = contenders(names, [KEEP], family_of(model).width)
+    rivals = contenders(names, [KEEP], family_of(model).shape)
     results = evaluate(
         model, processor, rivals, held_out, out, Names(EMBEDDED, "scenes/test"), show_progress=show_progress
     )
@@ -62,7 +62,7 @@ def run(out: Path, show_progress: bool = True) -> dict[str, Any]:
     leads = {}
     for rival in others:
         points, interval = paired_difference(ours.key, rival.key, held_out, answered)
-        leads[rival.method.name] = {"points": points, "ci95": interval}
+        leads[rival.name] = {"points": points, "ci95": interval}
     results = save(out / "results.json", {**results, "metacompress_leads": leads})
     write_report(out / "report.html", results, _pictures(model, processor, rivals, held_out[:PICTURES], answered))
     return results
@@ -85,11 +85,11 @@ def _pictures(
     pictures = []
     for dialogue in dialogues:
         [image] = dialogue.load_images()
-        reduction, grid = look(model, processor, rivals[-1].method, image)
+        reduction, grid = look(model, processor, rivals[-1].plan.entry, image)
         assert grid is not None, "the embedded LVLM's tokens fill a grid"
         captions = []
         for i, turn in enumerate(dialogue.turns):
-            said = [f"{rival.method.name}: {answered[rival.key, dialogue.id].answers[i]}" for rival in rivals]
+            said = [f"{rival.name}: {answered[rival.key, dialogue.id].answers[i]}" for rival in rivals]
             captions.append("\n".join([turn.question, f"reference: {turn.answer}", *said]))
         pictures.append(Picture(dialogue.id, image, reduction, grid, captions))
     return pictures

@@ -10,7 +10,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from pinhole.context import Context
 from pinhole.cutting import Cutting
-from pinhole.decide import check, check_scope
+from pinhole.decide import check_plan, check_scope
 from pinhole.devices import input_device
 from pinhole.families import family_of
 from pinhole.kept import lengths_of, set_state, state_of
@@ -40,7 +40,7 @@ class Session:
         plan = Plan.of(method)
         self._method = plan.entry
         self._cutting = Cutting(self._family, plan.layer) if plan.layer else None
-        check(self._method, self._family)
+        check_plan(plan, self._family)
         if isinstance(self._method, torch.nn.Module):
             self._method.to(input_device(model))
         self._model, self._scope = model, Scope(**scope)

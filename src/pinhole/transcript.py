@@ -60,7 +60,7 @@ class Transcript:
             mark += _ANSWER
         if self._said:
             messages[-2] = self._answer(mark)
-        turn = self._render(messages).rpartition(mark)[2].removeprefix(self._end)
+        turn = self._without_end(self._render(messages).rpartition(mark)[2])
         for modality, count in counts.items():
             mark = self._mark(modality)
             if mark and turn.count(mark) != count:
@@ -89,6 +89,12 @@ class Transcript:
         behind = whole[len(prompt) : whole.rindex(_ANSWER)] + text
         ids = self._ids(behind)
         return behind if self._ids(self._turn + behind)[-len(ids) :] == ids else text
+
+    def _without_end(self, text: str) -> str:
+        """`text` behind the token that ended the answer, and behind the marks that the template prints before it."""
+        before, end, rest = text.partition(self._end) if self._end else (text, "", "")
+        marks = self._processor.tokenizer.get_added_vocab().values()
+        return rest if end and all(token in marks for token in self._ids(before)) else text
 
     def _ids(self, text: str) -> list[int]:
         return self._processor.tokenizer(text, add_special_tokens=False)["input_ids"]

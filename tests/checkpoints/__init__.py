@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
 
-from checkpoints import gemma, glm, idefics, internvl, llava, qwen
+from checkpoints import gemma, glm, idefics, internvl, llava, mistral, mosaic, qwen, squares
 from checkpoints.parts import Published, picture
 from pinhole.loading import load
 from zoo import ZOO
@@ -30,6 +30,9 @@ PUBLISHED: dict[str, Published] = {
     **idefics.PUBLISHED,
     **gemma.PUBLISHED,
     **glm.PUBLISHED,
+    **squares.PUBLISHED,
+    **mosaic.PUBLISHED,
+    **mistral.PUBLISHED,
 }
 
 
@@ -37,6 +40,7 @@ def write(family: str, folder: Path, **build: Any) -> Path:
     """The checkpoint of a family in `folder`, which is made; its model is float64 unless `build` says otherwise."""
     published = PUBLISHED[family]
     model = ZOO[family].build(**build)
+    model.config.update(published.config)
     tokenizer = published.words()
     last = max(published.marks)
     tokenizer.add_special_tokens([published.marks.get(id, f"<|reserved_{id}|>") for id in range(WORDS, last + 1)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 from checkpoints.parts import CLIP_MEAN, CLIP_STD, Published, byte_words
 from checkpoints.qwen import LEAST, MOST, PATCHES
@@ -56,20 +57,18 @@ HYBRID = template(
 """GLM-4.5V's: earlier turns are printed without what the model thought."""
 
 
-def _glm(name: str, kind: str, chat_template: str, before_answer: str = "") -> Published:
+def _glm(name: str, kind: str, chat_template: str, **more: Any) -> Published:
     words = functools.partial(byte_words, "<|endoftext|>")
     files = {
         "preprocessor_config.json": {**PIXELS, "image_processor_type": f"{kind}ImageProcessor"},
         "video_preprocessor_config.json": {**PIXELS, "video_processor_type": f"{kind}VideoProcessor"},
     }
     files = {file: {**content, "processor_class": name} for file, content in files.items()}
-    return Published(
-        words, TOKENIZER, MARKS, chat_template, files, ENDS, {"do_sample": True, "top_k": 2}, before_answer
-    )
+    return Published(words, TOKENIZER, MARKS, chat_template, files, ENDS, {"do_sample": True, "top_k": 2}, **more)
 
 
 PUBLISHED = {
-    "glm4v": _glm("Glm4vProcessor", "Glm4v", THINKING),
-    "glm4v_moe": _glm("Glm4vProcessor", "Glm4v", HYBRID, UNTHOUGHT),
-    "glm46v": _glm("Glm46VProcessor", "Glm46V", HYBRID, UNTHOUGHT),
+    "glm4v": _glm("Glm4vProcessor", "Glm4v", THINKING, text_answers=True),
+    "glm4v_moe": _glm("Glm4vProcessor", "Glm4v", HYBRID, before_answer=UNTHOUGHT),
+    "glm46v": _glm("Glm46VProcessor", "Glm46V", HYBRID, before_answer=UNTHOUGHT),
 }

@@ -101,7 +101,7 @@ PUBLISHED = {
         _llava("LlavaProcessor", {**CROPS, "image_processor_type": "CLIPImageProcessor"}),
         ("</s>",),
         before_answer=" ",
-        unended=True,
+        unended=" ",
     ),
     "llava_next": Published(
         llama_words,
@@ -127,7 +127,7 @@ PUBLISHED = {
         },
         ("</s>",),
         before_answer=" ",
-        unended=True,
+        unended=" ",
     ),
     "llava_onevision": Published(
         chatml_words,

@@ -35,7 +35,11 @@ class Published:
         generation: what else is there.
         before_answer: what the template prints between a prompt and its answer.
         printed: what the template prints before an earlier answer, and what stood there when it was the latest.
-        unended: the template prints no end of an answer.
+        mark: what the template prints between an answer and its end.
+        unended: where the template prints no end of an answer, what it prints instead.
+        config: settings of the model that the zoo has otherwise.
+        text_answers: the template takes an answer as text only, not in parts.
+        needs_torchvision: its processor does, for images too.
     """
 
     words: Callable[[], Tokenizer]
@@ -47,7 +51,20 @@ class Published:
     generation: dict[str, Any] = field(default_factory=dict)
     before_answer: str = ""
     printed: tuple[str, str] = ("", "")
-    unended: bool = False
+    mark: str = ""
+    unended: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    text_answers: bool = False
+    needs_torchvision: bool = False
+
+    @property
+    def end(self) -> str:
+        """What ends an answer."""
+        return self.mark + self.ends[0]
+
+    def answer(self, text: str) -> dict[str, Any]:
+        """An answer as a message."""
+        return {"role": "assistant", "content": text if self.text_answers else [{"type": "text", "text": text}]}
 
     def as_read(self, rendered: str, answers: list[str], ended: bool = True) -> str:
         """A rendered dialogue as a chat reads it turn by turn; `ended` is whether the model ended its answers."""
@@ -56,7 +73,7 @@ class Published:
             assert then + answer in rendered
             rendered = rendered.replace(then + answer, now + answer)
             if self.unended and ended:
-                rendered = rendered.replace(f"{answer} ", f"{answer}{self.ends[0]} ")
+                rendered = rendered.replace(answer + self.unended, answer + self.end + self.unended)
         return rendered
 
 

@@ -38,6 +38,9 @@ class Halving(LayerMethod):
     def count(self, cut, before):
         return -(-before // 2 ** (cut + 1))
 
+    def at(self, share, layers):
+        return self
+
     def reduce(self, tokens):
         m = self.count(tokens.cut, tokens.before)
         pairs = torch.zeros(m, tokens.n)

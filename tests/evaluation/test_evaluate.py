@@ -23,14 +23,14 @@ from pinhole.scope import Scope
 
 NAMES = Names("embedded", "scenes")
 KEYS = {
-    "method", "settings", "keep", "visual_tokens", "kept_tokens", "accuracy", "average", "ci95", "delta_to_sample",
-    "delta_ci95", "by_kind", "flops", "kv_bytes", "ttft_ms",
+    "method", "settings", "keep", "visual_tokens", "kept_tokens", "per_layer", "accuracy", "average", "ci95",
+    "delta_to_sample", "delta_ci95", "by_kind", "flops", "kv_bytes", "ttft_ms",
 }  # fmt: skip
 
 
 def run(embedded, dialogues, out, methods=("full", "sample", "random"), keeps=(0.1,), **options):
     model, processor = embedded
-    rivals = contenders(list(methods), list(keeps), family_of(model).width)
+    rivals = contenders(list(methods), list(keeps), family_of(model).shape)
     options = {"ttft_dialogues": 0, "show_progress": False, **options}
     return rivals, evaluate(model, processor, rivals, dialogues, out, NAMES, **options)
 
@@ -97,7 +97,7 @@ def test_costs_are_those_of_the_budget(finished, embedded):
 def test_batched_answers_are_those_of_one_chat_at_a_time(embedded, scenes, history):
     model, processor = embedded
     dialogues = read_dialogues(scenes)[:4]
-    (rival,) = contenders(["sample"], [0.25], family_of(model).width)
+    (rival,) = contenders(["sample"], [0.25], family_of(model).shape)
     batched = hold(model, processor, rival, dialogues, EvalSettings(history=history, max_new_tokens=6))
     for dialogue, record in zip(dialogues, batched, strict=True):
         alone = hold(model, processor, rival, [dialogue], EvalSettings(history=history, max_new_tokens=6))
@@ -115,7 +115,7 @@ def test_gold_history_is_what_later_turns_read(embedded, scenes, monkeypatch):
     sessions = []
     real = runner.Session
     monkeypatch.setattr(runner, "Session", lambda *a, **k: sessions.append(real(*a, **k)) or sessions[-1])
-    (rival,) = contenders(["full"], [0.1], family_of(model).width)
+    (rival,) = contenders(["full"], [0.1], family_of(model).shape)
     hold(model, processor, rival, [dialogue], EvalSettings(history="gold", max_new_tokens=3))
     context = processor.tokenizer.decode(sessions[0].context.input_ids[0]).replace("<image>", "")
     for turn in dialogue.turns[:2]:
@@ -181,23 +181,23 @@ def test_dialogues_of_unlike_length_are_all_answered(embedded, scenes, tmp_path)
 
 
 def test_contenders_are_told_apart_by_settings_and_weights(embedded, tmp_path):
-    width = family_of(embedded[0]).width
+    shape = family_of(embedded[0]).shape
     names = ["full", "random", "random:seed=1", "sample:keep=0.5", "sample"]
-    rivals = contenders(names, [0.1, 0.25], width)
-    assert [(r.method.name, r.method.keep) for r in rivals] == [
+    rivals = contenders(names, [0.1, 0.25], shape)
+    assert [(r.name, r.keep) for r in rivals] == [
         ("full", 1.0), ("random", 0.1), ("random", 0.25), ("random", 0.1), ("random", 0.25), ("sample", 0.5),
         ("sample", 0.1), ("sample", 0.25),
     ]  # fmt: skip
     assert len({rival.key for rival in rivals}) == len(rivals)
     from pinhole.methods.metacompress import MetaCompress
 
-    method = MetaCompress.create(width, d_c=4)
+    method = MetaCompress.create(shape.width, d_c=4)
     keys = []
     for shift in (0.0, 1.0):
         with torch.no_grad():
             method.b.add_(shift)
         method.save_pretrained(tmp_path)
-        keys.append(contenders([f"metacompress:{tmp_path}"], [0.1], width)[0].key)
+        keys.append(contenders([f"metacompress:{tmp_path}"], [0.1], shape)[0].key)
     assert keys[0] != keys[1]
 
 

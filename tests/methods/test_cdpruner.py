@@ -136,13 +136,13 @@ def test_duplicates_share_one_place_and_then_the_more_relevant_goes_first():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_which_of_equal_tokens_is_kept_does_not_hang_on_rounding(dtype):
-    newlines = torch.arange(9, 43, 10)
+    newlines = torch.tensor([9, 19, 40, 41, 42])
     for seed in range(20):
         x, words = random(43, 64, seed), random(5, 64, seed + 100)
         cosine = x @ words.mean(0) / x.norm(dim=-1)
         cosine[newlines] = 1
-        x[newlines] = x[cosine.argmin()] + 0.01 * words.mean(0)  # hardly relevant: rounding weighs most there
-        reduction = CDPruner(keep=39).reduce(image(x.to(dtype), words.to(dtype)))
+        x[newlines] = x[cosine.argmin()] + 1e-3 * words.mean(0)  # hardly relevant: rounding weighs most there
+        reduction = CDPruner(keep=38).reduce(image(x.to(dtype), words.to(dtype)))
         assert set(reduction.indices.tolist()) & set(newlines.tolist()) == {9}
 
 
@@ -172,16 +172,16 @@ def test_half_precision_tokens_are_compared_in_single_precision():
 
 def test_clips_two_towers_can_be_handed_over():
     """What the paper does on LLaVA-1.5: patches and question in CLIP's joint space."""
-    torch.manual_seed(0)
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
-    clip = hf.CLIPModel(
-        hf.CLIPConfig(
-            text_config={**sizes, "vocab_size": 30, "eos_token_id": 29},
-            vision_config={**sizes, "image_size": 16, "patch_size": 4},
-            projection_dim=8,
-        )
-    ).eval()
-    question, pixels = torch.tensor([[1, 7, 12, 29]]), torch.randn(3, 16, 16)
+    config = hf.CLIPConfig(
+        text_config={**sizes, "vocab_size": 30, "bos_token_id": 28, "eos_token_id": 29, "pad_token_id": 0},
+        vision_config={**sizes, "image_size": 16, "patch_size": 4},
+        projection_dim=8,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        clip = hf.CLIPModel(config).eval()
+    question, pixels = torch.tensor([[28, 7, 12, 29]]), random(3, 256, 0).float().view(3, 16, 16)
 
     def patches() -> torch.Tensor:
         states = clip.vision_model(pixels[None], output_hidden_states=True).hidden_states

@@ -16,6 +16,13 @@ def test_the_tokens_stay_that_the_last_token_attends_to_most():
     assert reduction.indices.tolist() == [1, 3, 4], "by the last row, in the order of the image"
 
 
+def test_where_the_image_ends_the_prompt_its_own_last_token_decides():
+    words = torch.tensor([[9.0, 0, 0], [9.0, 0, 0]])
+    own = torch.tensor([[1.0, 0, 0], [0.7, 0.3, 0], [0.2, 0.5, 0.3]])
+    tokens = layer_tokens(torch.zeros(3, 4), behind=[False, False], attention=torch.cat([words, own]))
+    assert FastV(keep=2).reduce(tokens).indices.tolist() == [1, 2]
+
+
 @given(n=st.integers(2, 80), share=st.floats(0.01, 1), seed=st.integers(0, 99))
 def test_the_count_is_known_before_and_none_that_left_was_attended_to_more(n, share, seed):
     attention = torch.rand(3, n, generator=generator(seed))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zoo
+from pinhole.budget import LLMShape
 from pinhole.compress import compress
 from pinhole.decide import decide
 from pinhole.evaluation.contender import contenders
@@ -231,8 +232,8 @@ def test_nothing_waits_for_the_device_where_the_count_is_given(kind):
 
 
 def test_its_own_count_is_written_none_and_compared_by_what_it_kept():
-    own, given = contenders(["prumerge:keep=None", "prumerge"], [0.25], width=8)
-    assert (own.method.keep, given.method.keep) == (None, 0.25)
+    own, given = contenders(["prumerge:keep=None", "prumerge"], [0.25], LLMShape(2, 8, 1, 1, 8, 8, 8, 4))
+    assert (own.keep, given.keep) == (None, 0.25)
     assert own.key != given.key
     assert MethodSpec.parse("prumerge+").build(8).keep is None
     assert share_kept({"keep": None, "kept_tokens": 14.4, "visual_tokens": 576}) == pytest.approx(0.025)

@@ -79,8 +79,9 @@ def test_settings_are_json_and_build_it_again():
         ({"layers": ()}, r"layers \(\): give rising"),
         ({"layers": 3}, "layers 3: give rising"),
         ({"layers": "(1,2"}, "layers '\\(1,2'"),
-        ({"ratio": 1.0}, "ratio is a share between 0 and 1, got 1.0"),
-        ({"ratio": 2}, "ratio is a share between 0 and 1, got 2"),
+        ({"ratio": 1.5}, r"ratio is a share in \(0, 1\], got 1.5"),
+        ({"ratio": 1}, r"ratio is a share in \(0, 1\], got 1"),
+        ({"ratio": 0.0}, r"ratio is a share in \(0, 1\], got 0.0"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):

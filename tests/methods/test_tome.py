@@ -135,8 +135,8 @@ def test_what_it_needs_follows_from_the_metric():
 
 
 def test_flops_count_similarities_sums_and_mixing():
-    # 5 tokens to 2, 8 wide: 5 x 5 sums and 3 x 2 similarities, then 3 x 5 and 2 x 1, then P X
-    assert ToMe(keep=2).flops(5, 2, 8) == 2 * 8 * (25 + 6 + 15 + 2 + 10)
+    # 5 tokens to 2, 8 wide: 3 x 2 similarities and 2 x 2 to sum up, then 2 x 1 and 1 x 1, then P X
+    assert ToMe(keep=2).flops(5, 2, 8) == 2 * 8 * (6 + 4 + 2 + 1 + 10)
 
 
 @pytest.mark.parametrize(

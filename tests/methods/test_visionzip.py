@@ -8,9 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import zoo
+from pinhole.compress import compress
 from pinhole.layout import Layout, View
 from pinhole.methods.visionzip import VisionZip
 from pinhole.visual import VisualTokens
+from reference import Context
 
 
 def image(attention: torch.Tensor, keys: torch.Tensor, layout: Layout | None = None, **more: torch.Tensor):
@@ -129,6 +132,20 @@ def test_attention_received_serves_where_there_is_no_class_token():
     received = torch.tensor([0.0, 3, 1, 2, 0])
     tokens = image(torch.arange(5.0), torch.randn(5, 1, 2), received_attention=received)
     assert method.reduce(tokens).indices.tolist() == [1, 2, 3]
+
+
+@torch.no_grad()
+def test_a_model_without_a_class_token_is_refused_until_attention_received_is_asked_for():
+    model = zoo.model_of("qwen2_5_vl")
+    prompts = zoo.rows("qwen2_5_vl", model, batch=2)
+    with pytest.raises(ValueError, match="visionzip needs cls_attention, which models of type 'qwen2_5_vl' do not give"):
+        compress(model, VisionZip())
+    method = VisionZip(keep=0.5, attention="received")
+    with compress(model, method):
+        logits = model(**zoo.together(prompts)).logits
+    for got, prompt in zip(logits, prompts, strict=True):
+        context = Context(model, "original").read(prompt, method)
+        torch.testing.assert_close(got[-len(context.tokens) :], context.logits(), rtol=0, atol=1e-4)
 
 
 def test_flops_count_similarities_and_mixing():

@@ -40,7 +40,7 @@ def held_out(tmp_path_factory):
 
 def test_uncompressed_it_answers_95_percent_of_the_test_turns_and_no_kind_below_90(embedded, held_out):
     model, processor = embedded
-    (full,) = contenders(["full"], [1.0], family_of(model).width)
+    (full,) = contenders(["full"], [1.0], family_of(model).shape)
     right, asked = Counter(), Counter()
     with torch.inference_mode():
         for start in range(0, len(held_out), 50):

@@ -70,7 +70,7 @@ def test_an_epoch_visits_everything_once_in_an_order_of_its_own(count, batch):
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # transformers' own
-@pytest.mark.parametrize("family", PUBLISHED)
+@pytest.mark.parametrize("family", [name for name, published in PUBLISHED.items() if not published.needs_torchvision])
 def test_on_every_family_the_answers_and_their_ends_are_what_a_chat_says(family):
     model, processor = opened(family)
     turns = (Turn("What colour is it?", "red box"), Turn("How many?", "two"), Turn("Which?", "blue circles"))
@@ -81,7 +81,7 @@ def test_on_every_family_the_answers_and_their_ends_are_what_a_chat_says(family)
         ids, labels = batch["input_ids"][row], batch["labels"][row]
         said = processor.tokenizer.decode(labels[labels != -100])
         before = published.before_answer if published.before_answer.strip() else ""
-        expected = "".join(before + turn.answer + published.ends[0] for turn in dialogue.turns)
+        expected = "".join(before + turn.answer + published.end for turn in dialogue.turns)
         assert said.replace(" ", "") == expected.replace(" ", "")
         text, first = Transcript(processor), True
         pieces = []
@@ -89,9 +89,9 @@ def test_on_every_family_the_answers_and_their_ends_are_what_a_chat_says(family)
             question = text.question(turn.question, len(dialogue.images) if first else 0)
             pictures = list(dialogue.images) if first else None
             pieces += encode_turn(model, processor, [question], pictures, first)["input_ids"][0].tolist()
-            answer = text.written(turn.answer) + published.ends[0]
+            answer = text.written(turn.answer) + published.end
             pieces += processor.tokenizer(answer, add_special_tokens=False)["input_ids"]
-            text.answer(turn.answer, published.ends[0])
+            text.answer(turn.answer, published.end)
             first = False
         assert ids[: len(pieces)].tolist() == pieces
         for name in {"mm_token_type_ids", "token_type_ids"} & batch.keys():

@@ -32,7 +32,14 @@ def model_of(family: str) -> Any:
     return ZOO[family].build()
 
 
-INSIDE = {"fastv": "layer=2"}
+INSIDE = {
+    "fastv": "layer=2",
+    "pyramiddrop": "layers=(2,3)",
+    "sparsevlm": "layers=(2,3),retain=(0.5,0.25)",
+    "dart": "layer=2",
+    "vtw": "layer=2",
+    "adsc": "schedule={2:0.5,3:0.25}",
+}
 """Settings of the methods inside the LLM that suit four layers, the first two of which may add image features."""
 
 

@@ -48,18 +48,18 @@ def chat(
 ) -> None:
     """Talk about pictures and videos: each is compressed once, every later turn costs its own words only."""
     from pinhole.chat import Chat
+    from pinhole.evaluation.contender import parse_specs
     from pinhole.families import family_of
     from pinhole.images import load_image
-    from pinhole.registry import MethodSpec
     from pinhole.videos import load_video
 
     if not image and not video:
         raise ValueError("give an --image FILE or a --video FILE to talk about")
-    share, spec, scope = parse_keep(keep), MethodSpec.parse(method), scope_of(positions, video_scope, separators)
+    share, specs, scope = parse_keep(keep), parse_specs(method), scope_of(positions, video_scope, separators)
     pictures = [load_image(path) for path in image or ()]
     lvlm, processor = load_quietly(model, True, dtype, device, device_map, attention, quantize)
     films = [load_video(path, frames) for path in video or ()]
-    built = spec.build(family_of(lvlm).width, share)
+    built = [spec.build(family_of(lvlm).width, share) for spec in specs]
     conversation = Chat(lvlm, processor, built, max_new_tokens=max_new_tokens, **asdict(scope))
     seen = False
     for words in question or typed_questions():

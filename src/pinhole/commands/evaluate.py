@@ -32,10 +32,16 @@ def evaluate(
     out: Annotated[
         Path, typer.Option(help="Folder for results.json and answers.jsonl; a killed run goes on from there.")
     ],
-    methods: Annotated[list[str], typer.Option(help="What to compare, such as: full sample metacompress:DIR.")],
+    methods: Annotated[
+        list[str],
+        typer.Option(help="What to compare, such as: full sample fastv:layer=2 sample+fastv metacompress:DIR."),
+    ],
     keep: Annotated[
         list[str] | None, typer.Option(help="Shares such as 0.1 or counts such as 64; several give several rows.")
     ] = None,
+    match: Annotated[
+        str, typer.Option(help="keep hands keep to every method; average makes it the mean over the LLM's layers.")
+    ] = "keep",
     model: ModelOption = "embedded",
     history: Annotated[
         str, typer.Option(help="What later turns see: the model's own answers, or the gold ones.")
@@ -56,22 +62,21 @@ def evaluate(
 ) -> None:
     """Compare methods in dialogues: accuracy with intervals, tokens, FLOPs, KV bytes, time to first token."""
     from pinhole.data import read_dialogues
-    from pinhole.evaluation.contender import contenders
+    from pinhole.evaluation.contender import contenders, parse_specs
     from pinhole.evaluation.evaluate import Names
     from pinhole.evaluation.evaluate import evaluate as run
     from pinhole.evaluation.runner import EvalSettings
     from pinhole.families import family_of
-    from pinhole.registry import MethodSpec
     from pinhole.view.table import rich_table
 
     scope = scope_of(positions, video_scope, separators)
     settings = EvalSettings(history, max_new_tokens, batch, scope)  # type: ignore[arg-type]
     keeps = [parse_keep(text) for text in keep or ["0.1"]]
     for spec in methods:
-        MethodSpec.parse(spec)
+        parse_specs(spec)
     dialogues = read_dialogues(data)[:limit]
     lvlm, processor = load_quietly(model, quiet, dtype, device, device_map, attention, quantize)
-    rivals = contenders(methods, keeps, family_of(lvlm).width)
+    rivals = contenders(methods, keeps, family_of(lvlm).shape, match)  # type: ignore[arg-type]
     results = run(
         lvlm,
         processor,

@@ -1,15 +1,21 @@
-"""A contender: a method with its settings and weights, under a name that no other has."""
+"""A contender: one or two methods with their settings and weights, under a name that no other has."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
-from pinhole.budget import Keep
-from pinhole.method import InputMethod
+from pinhole.budget import Keep, LLMShape
+from pinhole.layer_method import LayerMethod
+from pinhole.matching import matched
+from pinhole.plan import Method, Plan
 from pinhole.registry import MethodSpec
+
+Match = Literal["keep", "average"]
 
 
 @dataclass(frozen=True)
@@ -17,29 +23,82 @@ class Contender:
     """One row of a comparison.
 
     Attributes:
-        key: names the method, its settings and a digest of its weights.
-        method: ready to use.
+        key: names the methods, their settings and a digest of their weights.
+        methods: ready to use, the one at the LLM's input first.
+        keep: share or count that was asked for; None where a method takes none, or decides by the content.
     """
 
     key: str
-    method: InputMethod
+    methods: tuple[Method, ...]
+    keep: Keep | None
+
+    @property
+    def name(self) -> str:
+        """The methods' names, joined by "+"."""
+        return "+".join(method.name for method in self.methods)
+
+    @property
+    def plan(self) -> Plan:
+        """What they do together."""
+        return Plan.of(self.methods)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting but `keep`; those of two methods under "name.setting"."""
+        if len(self.methods) == 1:
+            return {name: value for name, value in self.methods[0].settings().items() if name != "keep"}
+        told = [(method.name, {"keep": getattr(method, "keep", None), **method.settings()}) for method in self.methods]
+        return {f"{name}.{setting}": value for name, settings in told for setting, value in settings.items()}
 
 
-def contenders(specs: list[str], keeps: list[Keep], width: int) -> list[Contender]:
-    """Every method at every keep, in the order given; what comes out the same twice is left out.
+def parse_specs(text: str) -> list[MethodSpec]:
+    """Methods as written on the command line: one specification, or one at the input and one inside, as `one+other`.
 
     Raises:
-        ValueError: a specification that cannot be read.
+        ValueError: one that cannot be read.
     """
+    return [MethodSpec.parse(part) for part in re.split(r"\+(?=[A-Za-z])", text)]
+
+
+def contenders(texts: list[str], keeps: list[Keep], shape: LLMShape, match: Match = "keep") -> list[Contender]:
+    """Every specification at every keep, in the order given; what comes out the same twice is left out.
+
+    Args:
+        texts: as `parse_specs` reads them.
+        keeps: shares or counts.
+        shape: of the LLM.
+        match: what a keep means inside the LLM: "keep" hands it to the method as it is, "average" chooses the method's
+            settings so that this share is alive on average over the layers.
+
+    Raises:
+        ValueError: a specification that cannot be read, or a budget that cannot be met.
+    """
+    if match not in ("keep", "average"):
+        raise ValueError(f"match is keep or average, got {match!r}")
     found: dict[str, Contender] = {}
-    for spec in map(MethodSpec.parse, specs):
+    for text in texts:
+        specs = parse_specs(text)
         for keep in keeps:
-            method = spec.build(width, keep)
-            weights = f"@{_digest(spec.source)}" if spec.source else ""
-            settings = json.dumps({"keep": method.keep, **method.settings()}, sort_keys=True)
-            contender = Contender(f"{method.name}{weights} {settings}", method)
+            methods = []
+            for spec in specs:
+                method = spec.build(shape.width, keep)
+                if isinstance(method, LayerMethod) and match == "average":
+                    method = matched(method, keep, shape.layers)
+                methods.append(method)
+            contender = _contender(specs, methods, keep if match == "average" else None)
             found.setdefault(contender.key, contender)
     return list(found.values())
+
+
+def _contender(specs: list[MethodSpec], methods: list[Method], asked: Keep | None) -> Contender:
+    keys = []
+    for spec, method in zip(specs, methods, strict=True):
+        weights = f"@{_digest(spec.source)}" if spec.source else ""
+        settings = json.dumps({"keep": getattr(method, "keep", None), **method.settings()}, sort_keys=True)
+        keys.append(f"{method.name}{weights} {settings}")
+    own = getattr(methods[0], "keep", None)
+    is_inside = isinstance(methods[0], LayerMethod)
+    return Contender(" + ".join(keys), tuple(methods), asked if asked is not None and is_inside else own)
 
 
 def _digest(source: str) -> str:

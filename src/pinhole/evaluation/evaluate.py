@@ -9,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.data import Dialogue
-from pinhole.decide import check
+from pinhole.decide import check_plan
 from pinhole.evaluation.answers import AnswerFile
 from pinhole.evaluation.contender import Contender
 from pinhole.evaluation.latency import times_to_first_token
@@ -58,7 +58,7 @@ def evaluate(
     settings = settings or EvalSettings()
     family = family_of(model)
     for contender in contenders:
-        check(contender.method, family)
+        check_plan(contender.plan, family)
     described = {"model": names.model, "weights": fingerprint(model), "data": names.data, **_loaded(model)}
     file = AnswerFile(out, {**described, **settings.described()})
     answer_all(model, processor, contenders, dialogues, file, settings, show_progress)

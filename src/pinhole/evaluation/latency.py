@@ -44,7 +44,7 @@ def times_to_first_token(
 def _first_token(model: PreTrainedModel, contender: Contender, inputs: dict[str, Any], scope: Scope) -> float:
     _synchronize(model)
     start = time.perf_counter()
-    Session(model, contender.method, **asdict(scope)).ask(inputs, max_new_tokens=1, do_sample=False)
+    Session(model, contender.methods, **asdict(scope)).ask(inputs, max_new_tokens=1, do_sample=False)
     _synchronize(model)
     return time.perf_counter() - start
 

@@ -27,21 +27,25 @@ def summarize(
     """One row for each contender, in their order.
 
     Accuracies and intervals are fractions of 1. `flops` and `kv_bytes` are means over the dialogues of the first
-    turn's prefill (and what the method itself computes) and of the KV cache after it; `delta_to_sample` is the paired
-    difference to the row of `sample` with the same keep.
+    turn's prefill (and what a method at the input itself computes) and of the KV cache after it; `delta_to_sample` is
+    the paired difference to the row of `sample` with the same keep. `per_layer` has the mean visual tokens in every
+    layer of the LLM, `kept_tokens` the mean of these.
     """
-    samples = {c.method.keep: c.key for c in contenders if c.method.name == "sample"}
+    samples = {c.keep: c.key for c in contenders if c.name == "sample"}
     asked = np.array([len(dialogue.turns) for dialogue in dialogues])
     rows = []
     for contender in contenders:
         records = [answered[contender.key, dialogue.id] for dialogue in dialogues]
+        budgets = [[contender.plan.budget(n, m, shape.layers) for n, m in r.images] for r in records]
+        per_layer = [_mean(sum(b.per_layer[i] for b in of_one) for of_one in budgets) for i in range(shape.layers)]
         right = np.array([sum(record.correct) for record in records])
         row: dict[str, Any] = {
-            "method": contender.method.name,
-            "settings": contender.method.settings(),
-            "keep": contender.method.keep,
+            "method": contender.name,
+            "settings": contender.settings,
+            "keep": contender.keep,
             "visual_tokens": _mean(sum(n for n, _ in record.images) for record in records),
-            "kept_tokens": _mean(sum(m for _, m in record.images) for record in records),
+            "kept_tokens": _mean(per_layer),
+            "per_layer": per_layer,
             "accuracy": _by_turn(records),
             "average": float(right.sum() / asked.sum()),
             "ci95": mean_interval(right, asked),
@@ -52,7 +56,7 @@ def summarize(
             "ttft_ms": ttft_ms.get(contender.key),
             "dialogues": len(dialogues),
         }
-        sample = samples.get(contender.method.keep) or (next(iter(samples.values())) if len(samples) == 1 else None)
+        sample = samples.get(contender.keep) or (next(iter(samples.values())) if len(samples) == 1 else None)
         if sample is not None and sample != contender.key:
             row["delta_to_sample"], row["delta_ci95"] = paired_difference(contender.key, sample, dialogues, answered)
         rows.append(row)
@@ -111,9 +115,10 @@ def _by_kind(records: list[Answered], dialogues: list[Dialogue]) -> dict[str, fl
 def _cost(contender: Contender, records: list[Answered], shape: LLMShape) -> dict[str, float]:
     flops, kv_bytes = [], []
     for record in records:
-        before, kept = (sum(size[i] for size in record.images) for i in (0, 1))
-        budget = Budget.constant(before, kept, shape.layers)
-        own = sum(contender.method.flops(n, m, shape.width) for n, m in record.images if m < n)
+        budgets = [contender.plan.budget(n, m, shape.layers) for n, m in record.images]
+        per_layer = tuple(map(sum, zip(*(budget.per_layer for budget in budgets), strict=True)))
+        budget = Budget(sum(budget.before for budget in budgets), per_layer)
+        own = sum(contender.plan.entry.flops(n, m, shape.width) for n, m in record.images if m < n)
         flops.append(budget.prefill_flops(shape, record.text_tokens) + own)
         kv_bytes.append(budget.kv_bytes(shape, record.text_tokens))
     return {"flops": _mean(flops), "kv_bytes": _mean(kv_bytes)}

@@ -78,7 +78,7 @@ def hold(
     settings: EvalSettings,
 ) -> list[Answered]:
     """Hold dialogues of equal length turn by turn, as one batch; each image is encoded and reduced once."""
-    session = Session(model, contender.method, **asdict(settings.scope))
+    session = Session(model, contender.methods, **asdict(settings.scope))
     transcripts = [Transcript(processor) for _ in dialogues]
     images = [dialogue.load_images() for dialogue in dialogues]
     end = answer_end(model, processor)

@@ -139,6 +139,11 @@ class Family:
             bytes_per_value=self.model.dtype.itemsize,
         )
 
+    def rotary(self, hidden: torch.Tensor, numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The LLM's rotary embeddings at position ids (B, q), the same on every axis of M-RoPE."""
+        is_1d = self.positions == "compact"
+        return self.language_model.rotary_emb(hidden, numbers if is_1d else numbers.expand(3, *numbers.shape))
+
     @property
     def first_cut(self) -> int:
         """The first decoder layer in front of which visual tokens may leave."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 
@@ -49,8 +49,16 @@ class ADSC(LayerMethod):
 
     def count(self, cut: int, before: int) -> int:
         """`kept_tokens(before, share)`."""
-        shares = _SHARES if self.schedule is None else [share for _, share in self.schedule]
-        return kept_tokens(before, shares[cut])
+        return kept_tokens(before, self._shares[cut])
+
+    @property
+    def _shares(self) -> tuple[float, ...]:
+        return _SHARES if self.schedule is None else tuple(share for _, share in self.schedule)
+
+    def at(self, share: float, layers: int) -> Self:
+        """`share` is that of the first cut; the others stay in proportion to it."""
+        shares = (share * other / self._shares[0] for other in self._shares)
+        return replace(self, schedule=tuple(zip(self.cuts(layers), shares, strict=True)))
 
     def reduce(self, tokens: LayerTokens) -> Reduction:
         """The middle of each of m equal stretches."""

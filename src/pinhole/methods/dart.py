@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +60,10 @@ class DART(LayerMethod):
     def count(self, cut: int, before: int) -> int:
         """`kept_tokens(before, keep)`."""
         return kept_tokens(before, self.keep)
+
+    def at(self, share: float, layers: int) -> Self:
+        """`share` is what to keep."""
+        return replace(self, keep=share)
 
     def reduce(self, tokens: LayerTokens) -> Reduction:
         """Visual pivots and picks, in the order of the image."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from pinhole.budget import Keep, check_keep, kept_tokens
 from pinhole.layer_method import LayerMethod, LayerTokens, check_cuts
@@ -39,6 +40,10 @@ class FastV(LayerMethod):
     def count(self, cut: int, before: int) -> int:
         """`kept_tokens(before, keep)`."""
         return kept_tokens(before, self.keep)
+
+    def at(self, share: float, layers: int) -> Self:
+        """`share` is what to keep."""
+        return replace(self, keep=share)
 
     def reduce(self, tokens: LayerTokens) -> Reduction:
         """The best of them, in the order of the image."""

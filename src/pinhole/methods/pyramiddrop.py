@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, Self
 
 from pinhole.layer_method import LayerMethod, LayerTokens, check_cuts, in_proportion
 from pinhole.reduction import Reduction
@@ -42,8 +42,8 @@ class PyramidDrop(LayerMethod):
         super().__post_init__()
         if self.layers is not None:
             object.__setattr__(self, "layers", check_cuts(self.name, self.layers))
-        if not isinstance(self.ratio, float) or not 0 < self.ratio < 1:
-            raise ValueError(f"ratio is a share between 0 and 1, got {self.ratio!r}")
+        if not isinstance(self.ratio, float) or not 0 < self.ratio <= 1:
+            raise ValueError(f"ratio is a share in (0, 1], got {self.ratio!r}")
 
     def cuts(self, layers: int) -> tuple[int, ...]:
         """The stages' layers."""
@@ -54,6 +54,10 @@ class PyramidDrop(LayerMethod):
         """`before` times `ratio` to the power of `cut + 1`, in exact arithmetic."""
         share = Fraction(repr(float(self.ratio))) ** (cut + 1)
         return max(1, math.floor(before * share + Fraction(1, 2)))
+
+    def at(self, share: float, layers: int) -> Self:
+        """`share` is the ratio."""
+        return replace(self, ratio=share)
 
     def reduce(self, tokens: LayerTokens) -> Reduction:
         """The best of those that are left, in the order of the image."""

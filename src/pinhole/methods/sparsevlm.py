@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -96,6 +96,10 @@ class SparseVLM(LayerMethod):
 
     def _clusters(self, dropped: int) -> int:
         return _recycled(dropped) // 10 + 1 if self.recycle and dropped else 0
+
+    def at(self, share: float, layers: int) -> Self:
+        """`share` is that of the first stage; the others stay in proportion to it."""
+        return replace(self, retain=tuple(share * other / self._shares[0] for other in self._shares))
 
     def reduce(self, tokens: LayerTokens) -> Reduction:
         """The tokens that stay in the order of the image, then the recycled."""

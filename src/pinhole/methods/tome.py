@@ -56,44 +56,51 @@ class ToMe(TrainingFree):
         """Means of groups of similar tokens."""
         m = self.count(image.n)
         if self.metric == "x":
-            return self._merge(image.x, m)
-        return on_patches(image, m, lambda patches: self._merge(patches.cues["encoder_keys"].mean(1), m))
+            return self._merge(image.x[:, None], m)
+        return on_patches(image, m, lambda patches: self._merge(patches.cues["encoder_keys"], m))
 
-    def _merge(self, metric: torch.Tensor, m: int) -> Reduction:
-        metric = metric.to(torch.promote_types(metric.dtype, torch.float32))
-        n = groups = len(metric)
-        group = torch.arange(n, device=metric.device)
-        while groups > m:
-            # the sum of a group points where its mean points, and only angles are compared
-            sums = _members(group, torch.arange(groups, device=metric.device)).to(metric) @ metric
-            merged = min(groups - m, groups // 2, self.r or groups)
-            group = _round(sums, merged)[group]
-            groups -= merged
-        first = torch.full_like(group[:m], n).scatter_reduce(0, group, torch.arange(n, device=group.device), "amin")
-        members = _members(group, first.argsort()).to(metric)
+    def _merge(self, heads: torch.Tensor, m: int) -> Reduction:
+        # the sum of a group points where its mean points, and only angles are compared
+        sums = heads.mean(1, dtype=torch.promote_types(heads.dtype, torch.float32))
+        n = len(sums)
+        source = torch.arange(n, device=sums.device)
+        group = source
+        while len(sums) > m:
+            place, sums = _round(sums, min(len(sums) - m, len(sums) // 2, self.r or n))
+            group = place[group]
+        first = torch.full_like(group[:m], n).scatter_reduce(0, group, source, "amin")
+        members = (group == first.argsort()[:, None]).to(sums)
         return Reduction.mix(members / members.sum(-1, keepdim=True))
 
     def flops(self, n: int, m: int, width: int) -> int:
         """Similarities, summed keys and P X; keys are taken to be as wide as X, which bounds it from above."""
         total, tokens = 2 * m * n * width, n
         while tokens > m:
-            total += 2 * width * (tokens * n + (tokens - tokens // 2) * (tokens // 2))
-            tokens -= min(tokens - m, tokens // 2, self.r or tokens)
+            merged = min(tokens - m, tokens // 2, self.r or n)
+            total += 2 * width * (tokens // 2) * (tokens - tokens // 2 + merged)
+            tokens -= merged
         return total
 
 
-def _members(group: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
-    """(m, n) bool: which tokens each of `groups` (m,) has, by the number of each token's group (n,)."""
-    return group == groups[:, None]
+def _round(sums: torch.Tensor, r: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """One round on t tokens.
 
+    Args:
+        sums: (t, c) of each token's members.
+        r: how many tokens are merged into others.
 
-def _round(metric: torch.Tensor, r: int) -> torch.Tensor:
-    """(t,) int64: the new place of each of t tokens, of which r are merged into others."""
-    unit = F.normalize(metric, dim=-1)
+    Returns:
+        (t,) int64, the number of each token, or of the one that it went into, and (t - r, c) their sums.
+    """
+    unit = F.normalize(sums, dim=-1)
     best, partner = (unit[0::2] @ unit[1::2].T).max(-1)
-    unmerged = best.argsort(descending=True, stable=True)[r:].sort().values
-    place = torch.empty(len(metric), dtype=torch.long, device=metric.device)
-    place[1::2] = len(unmerged) + torch.arange(len(metric) // 2, device=metric.device)
-    place[0::2] = len(unmerged) + partner
-    place[2 * unmerged] = torch.arange(len(unmerged), device=metric.device)
-    return place
+    merged, unmerged = best.argsort(descending=True, stable=True).split([r, len(best) - r])
+    unmerged = unmerged.sort().values
+    target = torch.arange(len(sums) // 2, device=sums.device)
+    even = len(unmerged) + partner
+    even[unmerged] = torch.arange(len(unmerged), device=sums.device)
+    place = torch.empty(len(sums), dtype=torch.long, device=sums.device)
+    place[0::2], place[1::2] = even, len(unmerged) + target
+    # a product, because adding in place is not the same in every run on a GPU
+    gained = (partner[merged] == target[:, None]).to(sums) @ sums[0::2][merged]
+    return place, torch.cat([sums[0::2][unmerged], sums[1::2] + gained])

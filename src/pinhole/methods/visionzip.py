@@ -69,8 +69,8 @@ class VisionZip(TrainingFree):
             return Reduction.select(dominant, image.n)
         rows = torch.arange(m, device=rest.device)
         targets = rows[:c] * max(1, len(rest) // c)
-        keys = image.cues["encoder_keys"][rest].mean(1)
-        unit = F.normalize(keys.to(torch.promote_types(keys.dtype, torch.float32)), dim=-1)
+        keys = image.cues["encoder_keys"][rest]
+        unit = F.normalize(keys.mean(1, dtype=torch.promote_types(keys.dtype, torch.float32)), dim=-1)
         joined = ((unit @ unit[targets].T).argmax(-1) == rows[:c, None]).to(unit).index_fill(1, targets, 0)
         merged = joined / joined.sum(-1, keepdim=True).clamp_min(1)
         merged[rows[:c], targets] = 1

@@ -81,7 +81,7 @@ class VisPruner(TrainingFree):
         while len(left) > wanted:
             r = min(self.step, len(left) - wanted, len(left) // 2)
             even, odd = left[0::2], left[1::2]
-            closest = similarity[even][:, odd].amax(-1)
+            closest = similarity.index_select(0, even).index_select(1, odd).amax(-1)
             left = torch.cat([even[closest.argsort(descending=True, stable=True)[r:]], odd])
         return left
 

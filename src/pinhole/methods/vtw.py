@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from pinhole.layer_method import LayerMethod, LayerTokens, check_cuts
 from pinhole.reduction import Reduction
@@ -36,6 +37,10 @@ class VTW(LayerMethod):
     def count(self, cut: int, before: int) -> int:
         """None."""
         return 0
+
+    def at(self, share: float, layers: int) -> Self:
+        """`share` is that of the layers in front of K."""
+        return replace(self, layer=min(max(1, int(share * layers)), layers - 1))
 
     def reduce(self, tokens: LayerTokens) -> Reduction:
         """Nothing remains."""

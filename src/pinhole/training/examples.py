@@ -34,7 +34,8 @@ def batch_of(model: PreTrainedModel, processor: ProcessorMixin, dialogues: list[
         labels = [-100] * len(ids)
         for i, turn in enumerate(dialogue.turns):
             if i:
-                asked = tokenizer(transcript.question(turn.question), add_special_tokens=False)["input_ids"]
+                asked = encode_turn(model, processor, [transcript.question(turn.question)], first=False)
+                asked = asked["input_ids"][0].tolist()
                 ids += asked
                 labels += [-100] * len(asked)
             answer = tokenizer(transcript.written(turn.answer) + end, add_special_tokens=False)["input_ids"]

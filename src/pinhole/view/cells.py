@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,7 +39,17 @@ def quantity(value: float, unit: str) -> str:
 
 def method_label(name: str) -> str:
     """A method's name as its class writes it, "metacompress" as "MetaCompress"; names from elsewhere as they are."""
+    if "+" in name[:-1]:
+        return " + ".join(method_label(part) for part in re.split(r"\+(?=[A-Za-z])", name))
     return METHODS[name].rpartition(":")[2] if name in METHODS else name
+
+
+def tokens(row: Row) -> str:
+    """Visual tokens that a row keeps: "14 of 144"; and by layer where these differ: "57 of 144 (144 ×2, 14 ×4)"."""
+    text = f"{count(row['kept_tokens'])} of {count(row['visual_tokens'])}"
+    runs = [(value, len(list(run))) for value, run in itertools.groupby(row.get("per_layer") or [])]
+    layers = ", ".join(f"{count(value)} ×{length}" for value, length in runs)
+    return f"{text} ({layers})" if len(runs) > 1 else text
 
 
 def labels(rows: Sequence[Row]) -> list[str]:
@@ -95,7 +107,7 @@ def cells(row: Row, label: str, full: Row | None) -> list[str]:
             difference += " [{}, {}]".format(*map(points, row["delta_ci95"]))
     return [
         label,
-        f"{count(row['kept_tokens'])} of {count(row['visual_tokens'])}",
+        tokens(row),
         *map(percent, row["accuracy"]),
         f"{percent(row['average'])} [{100 * low:.1f}, {100 * high:.1f}]",
         difference,
