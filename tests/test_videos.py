@@ -28,6 +28,8 @@ def test_frames_become_rgb():
 def test_no_frames_and_frames_of_unlike_sizes_are_refused():
     with pytest.raises(ValueError, match="at least one frame"):
         load_video([])
+    with pytest.raises(ValueError, match="one frame or more, got 0"):
+        load_video(FRAMES, frames=0)
     with pytest.raises(ValueError, match="have one size"):
         load_video([Image.new("RGB", (8, 6)), Image.new("RGB", (6, 8))])
 

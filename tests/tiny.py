@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
+from pinhole.method import InputMethod
 from pinhole.methods.metacompress import MetaCompress
-from pinhole.registry import MethodSpec, method_names
+from pinhole.registry import MethodSpec, method_class, method_names
 
 IMAGE, PAD, VOCABULARY, WIDTH, SIDE, PATCH = 250, 0, 256, 32, 48, 8
 VISUAL = (SIDE // PATCH) ** 2
@@ -87,5 +88,5 @@ def method(name: str, keep: float | int = 0.25, width: int = WIDTH):
     return made.double() if isinstance(made, torch.nn.Module) else made
 
 
-METHODS = method_names()
+METHODS = [name for name in method_names() if issubclass(method_class(name), InputMethod)]
 __all__ = ["METHODS", "MetaCompress", "inputs", "llava", "method", "words"]

@@ -45,8 +45,10 @@ def load_video(source: VideoSource, frames: int = FRAMES) -> Video:
     Raises:
         FileNotFoundError: no such file.
         ImportError: a file, and PyAV is not installed.
-        ValueError: no video, no frames, or frames of unlike sizes.
+        ValueError: no video, no frames, or frames of unlike sizes; or `frames` is below 1.
     """
+    if frames < 1:
+        raise ValueError(f"a video is read as one frame or more, got {frames}")
     if isinstance(source, Video):
         return source
     if isinstance(source, str | os.PathLike):

@@ -124,6 +124,8 @@ def test_beams_of_a_batch_are_those_of_each_prompt_alone(family, modality, setti
 
 @FAMILIES
 def test_a_prompt_in_chunks_gives_the_same_answer(family):
+    if family == "ovis2":
+        pytest.skip("transformers gives the marks of a picture their embeddings only in chunks that hold some of it")
     model, method = zoo.model_of(family), zoo.method("metacompress")
     prompt = zoo.row(family, model, count=2)
     with compress(model, method):

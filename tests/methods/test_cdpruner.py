@@ -196,7 +196,9 @@ def test_clips_two_towers_can_be_handed_over():
     with torch.no_grad():
         text = clip.text_projection(clip.text_model(question).pooler_output)[0].tolist()
         cosine = [dot(a, text) / math.sqrt(dot(a, a) * dot(text, text)) for a in patches().tolist()]
-    got = CDPruner(keep=5, similarity=similarity, invert=True).reduce(image(x, pixels=pixels)).indices
+    method = CDPruner(keep=5, similarity=similarity, invert=True)
+    assert method.needs == frozenset(), "the LLM's embeddings are not asked for"
+    got = method.reduce(image(x, pixels=pixels)).indices
     assert got.tolist() == by_determinants(kernel(x.tolist(), [-c for c in cosine]), 5)
 
 

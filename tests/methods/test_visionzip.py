@@ -138,7 +138,7 @@ def test_attention_received_serves_where_there_is_no_class_token():
 def test_a_model_without_a_class_token_is_refused_until_attention_received_is_asked_for():
     model = zoo.model_of("qwen2_5_vl")
     prompts = zoo.rows("qwen2_5_vl", model, batch=2)
-    with pytest.raises(ValueError, match="visionzip needs cls_attention, which models of type 'qwen2_5_vl' do not give"):
+    with pytest.raises(ValueError, match="needs cls_attention, which models of type 'qwen2_5_vl' do not give"):
         compress(model, VisionZip())
     method = VisionZip(keep=0.5, attention="received")
     with compress(model, method):

@@ -57,10 +57,10 @@ class CDPruner(TrainingFree):
         super().__post_init__()
         if self.theta is not None and not 0 <= self.theta < 1:
             raise ValueError(f"theta lies in [0, 1), or is None for relevance itself; got {self.theta}")
-        if self.similarity is not None and not callable(self.similarity):
-            raise TypeError(
-                f"similarity is a function of VisualTokens, given in Python, or None; got {self.similarity!r}"
-            )
+        if self.similarity is not None:
+            if not callable(self.similarity):
+                raise TypeError(f"similarity is a function of VisualTokens, given in Python; got {self.similarity!r}")
+            object.__setattr__(self, "needs", frozenset())
 
     @torch.no_grad()
     def reduce(self, image: VisualTokens) -> Reduction:
