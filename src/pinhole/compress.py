@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from pinhole.cutting import Cutting
 from pinhole.decide import check_plan, check_scope
+from pinhole.devices import input_device
 from pinhole.families import family_of
 from pinhole.kept import owner_of
 from pinhole.plan import Methods, Plan
@@ -37,7 +38,7 @@ class Compression:
         if model in _attached:
             raise ValueError("this model is already compressed: remove() the first compression before adding another")
         if isinstance(method, torch.nn.Module):
-            method.to(model.device)
+            method.to(input_device(model))
         self.reductions: list[Reduction] = []
         self._family, self._plan, self._scope = family, plan, scope
         self._model = model

@@ -213,13 +213,14 @@ class Family:
             )
         lengths = self.lengths(modality, inputs, entries)
         layouts, pixels = self.layouts(modality, inputs, lengths), self.pixels(modality, inputs, lengths)
-        deeper = [torch.cat(layer).split(lengths) for layer in features.deeper]
+        device = inputs["input_ids"].device  # parts of a model may lie on devices of their own
+        deeper = [torch.cat(layer).to(device).split(lengths) for layer in features.deeper]
         cues = {}
         for name, parts in calls.items():
             patches = torch.cat(parts)
             values = self.per_token(modality, inputs, patches.reshape(len(patches), -1))
-            cues[name] = values.reshape(-1, *patches.shape[1:]).split(lengths)
-        visuals, flat = [], torch.cat(features.entries)
+            cues[name] = values.reshape(-1, *patches.shape[1:]).to(device).split(lengths)
+        visuals, flat = [], torch.cat(features.entries).to(device)
         for i, (x, places) in enumerate(zip(flat.split(lengths), where.split(lengths), strict=True)):
             if not bool((places[:, 0] == places[0, 0]).all()):
                 raise ValueError(f"the placeholders of one {modality} lie in two rows of the batch")
