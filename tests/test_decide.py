@@ -9,7 +9,7 @@ import torch
 
 from pinhole import Random, Sample, Scope, Spatial
 from pinhole.decide import decide
-from pinhole.families.base import Visual
+from pinhole.families.parts import Visual
 from pinhole.layout import Layout, View
 from pinhole.method import TrainingFree
 from pinhole.reduction import Reduction

@@ -127,3 +127,12 @@ def test_packages_add_methods_but_never_replace_pinholes_own(monkeypatch):
     assert MethodSpec.parse("mine:keep=3").build(8) == Mine(keep=3)
     with pytest.raises(ValueError, match="did you mean 'mine'"):
         MethodSpec.parse("mien")
+
+
+def test_every_method_is_there_by_its_class_name():
+    import pinhole
+
+    for name in METHODS:
+        assert getattr(pinhole, METHODS[name].partition(":")[2]) is method_class(name)
+    with pytest.raises(AttributeError, match="no attribute 'FastW'"):
+        _ = pinhole.FastW

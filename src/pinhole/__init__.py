@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pinhole.budget import Budget, LLMShape, kept_tokens
 from pinhole.chat import Chat
 from pinhole.compress import Compression, compress
+from pinhole.layer_method import LayerMethod, LayerTokens
 from pinhole.method import InputMethod, Learned, TrainingFree
 from pinhole.methods.full import Full
 from pinhole.methods.metacompress import MetaCompress
@@ -24,6 +27,8 @@ __all__ = [
     "Full",
     "InputMethod",
     "LLMShape",
+    "LayerMethod",
+    "LayerTokens",
     "Learned",
     "MetaCompress",
     "Random",
@@ -37,3 +42,13 @@ __all__ = [
     "compress",
     "kept_tokens",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Every other method by its class's name, such as `pinhole.FastV`: imported when it is asked for."""
+    from pinhole.registry import METHODS, method_class
+
+    for method, target in METHODS.items():
+        if target.endswith(f":{name}"):
+            return method_class(method)
+    raise AttributeError(f"module 'pinhole' has no attribute {name!r}")

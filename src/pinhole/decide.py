@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from pinhole.families.base import Family, Visual
+from pinhole.families.base import Family
+from pinhole.families.parts import Visual
 from pinhole.layer_method import LayerMethod
 from pinhole.method import InputMethod
 from pinhole.plan import Plan

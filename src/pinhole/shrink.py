@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from pinhole.decide import decide
-from pinhole.families.base import Family, Visual
+from pinhole.families.base import Family
+from pinhole.families.parts import Visual
 from pinhole.method import InputMethod
 from pinhole.reduction import Reduction
 from pinhole.scope import Positions, Scope

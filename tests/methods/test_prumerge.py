@@ -11,7 +11,7 @@ from pinhole.budget import LLMShape
 from pinhole.compress import compress
 from pinhole.decide import decide
 from pinhole.evaluation.contender import contenders
-from pinhole.families.base import Visual
+from pinhole.families.parts import Visual
 from pinhole.layout import Layout, View
 from pinhole.methods.prumerge import PruMerge, PruMergePlus
 from pinhole.registry import MethodSpec

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Set
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -16,49 +14,11 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from pinhole.budget import LLMShape
 from pinhole.families.cues import Encoder, recorded
 from pinhole.families.first_layer import PROMPT_CUES, with_prompt_cues
-from pinhole.layout import Layout, View
+from pinhole.families.parts import Decided, Features, Visual, squares
+from pinhole.layout import Layout
 from pinhole.reduction import Reduction
 from pinhole.scope import Positions
 from pinhole.visual import VisualTokens
-
-
-@dataclass(frozen=True, eq=False)
-class Visual:
-    """One image or video of a batch: its visual tokens and where the LLM reads them.
-
-    Attributes:
-        tokens: the visual tokens.
-        modality: "image" or "video".
-        row: the batch row.
-        columns: (n,) the columns of its placeholders in that row of the input ids; text may stand between them.
-        deeper: (n, d) features that deeper LLM layers add to these tokens, one for each such layer.
-    """
-
-    tokens: VisualTokens
-    modality: str
-    row: int
-    columns: torch.Tensor
-    deeper: tuple[torch.Tensor, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Features:
-    """What the encoder made of all images, or all videos, of a batch.
-
-    Attributes:
-        entries: (n_i, d) features, in the order of their placeholders.
-        deeper: as in `Visual`, by layer and entry.
-    """
-
-    entries: list[torch.Tensor]
-    deeper: list[list[torch.Tensor]]
-
-
-@dataclass
-class _Decided(BaseModelOutputWithPooling):
-    """Features in the place of the encoder's, by the names that transformers reads."""
-
-    deepstack_features: list[list[torch.Tensor]] | None = None
 
 
 class Family:
@@ -267,7 +227,7 @@ class Family:
         outputs = {}
         for modality in dict.fromkeys(visual.modality for visual in visuals):
             pairs = [(v, r) for v, r in zip(visuals, reductions, strict=True) if v.modality == modality]
-            output = _Decided(pooler_output=[r.apply(v.tokens.x) for v, r in pairs])
+            output = Decided(pooler_output=[r.apply(v.tokens.x) for v, r in pairs])
             if layers := len(pairs[0][0].deeper):
                 output.deepstack_features = [[r.apply(v.deeper[i]) for v, r in pairs] for i in range(layers)]
             outputs[modality] = output
@@ -293,11 +253,3 @@ class Family:
 
     def remember(self, positions: torch.Tensor | None, mask: torch.Tensor) -> None:
         """Leave in the model what its own `forward` would have, for decode loops that give no position ids."""
-
-
-def squares(n: int, frames: int = 1) -> Layout:
-    """n tokens as one square grid a frame and separators behind them, or as tokens of no known place."""
-    side = math.isqrt(n // frames)
-    grids = [View(side, side, frame=frame) for frame in range(frames)]
-    rest = n - frames * side * side
-    return Layout.of(*grids, rest) if rest in (0, 1) and side else Layout.of(n)

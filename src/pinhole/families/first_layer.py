@@ -22,7 +22,8 @@ from pinhole.families.cues import Call, watched
 from pinhole.reduction import Reduction
 
 if TYPE_CHECKING:
-    from pinhole.families.base import Family, Visual
+    from pinhole.families.base import Family
+from pinhole.families.parts import Visual
 
 PROMPT_CUES = frozenset({"prompt_embeddings", "first_layer_attention"})
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from pinhole.families.base import Visual
+from pinhole.families.parts import Visual
 from pinhole.families.qwen2_vl import Qwen2VL
 from pinhole.reduction import Reduction
 

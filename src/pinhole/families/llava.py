@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from pinhole.families.base import Family, squares
+from pinhole.families.base import Family
 from pinhole.families.cues import Encoder, tower
+from pinhole.families.parts import squares
 from pinhole.layout import Layout, View
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from pinhole.families.base import Features
+from pinhole.families.parts import Features
 from pinhole.families.qwen2_vl import Qwen2VL
 
 

@@ -15,8 +15,8 @@ class FastV(LayerMethod):
     """Keep the tokens with the highest attention, mean over heads, from the prompt's last token in layer K - 1.
 
     "An Image is Worth 1/2 Tokens After Layer 2", ECCV 2024, arXiv 2403.06764, section 4: K = 2 and a filtering ratio of
-    50 %. The paper counts layers from 1, so that tokens leave in front of layer K counted from 0. What remains keeps its
-    positions, as in the public code, whose files round counts in different ways; every image is ranked by itself.
+    50 %. The paper counts layers from 1, so that tokens leave in front of layer K counted from 0. What remains keeps
+    its positions, as in the public code, whose files round counts in different ways; every image is ranked by itself.
 
     Attributes:
         layer: K, the first decoder layer, counted from 0, without the tokens that leave.

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from pinhole.families.base import Family, Visual
+from pinhole.families.base import Family
+from pinhole.families.parts import Visual
 from pinhole.loading import fingerprint
 from pinhole.method import InputMethod
 from pinhole.methods.full import Full
