@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
@@ -33,44 +33,11 @@ def look(
         hidden: (B, q, d) what the layer would be given.
         kwargs: the layer's other arguments.
     """
-    row = unit.row
+    row, cuts = unit.row, method.cuts(len(family.language_model.layers))
     mine = run.columns[row][run.is_real(run.columns)[row]]
     visual = torch.cat([other.columns for other in run.units if other.row == row])
     text = mine[~torch.isin(mine, visual)]
-    places = run.places(row, mine)
-    of_column = torch.zeros(run.length, dtype=torch.long, device=hidden.device)
-    of_column[mine] = torch.arange(len(mine), device=hidden.device)
-    cuts = method.cuts(len(family.language_model.layers))
-
-    def before() -> tuple[Call, torch.Tensor]:
-        call, held = run.calls[cut], run.held(cut, cuts)[row]
-        return replace(call, query=call.query[row : row + 1, :, places], key=call.key[row : row + 1]), held
-
-    def ahead() -> tuple[Call, torch.Tensor]:
-        kept = run.state.get(cut)
-        earlier = torch.arange(run.past, device=hidden.device) if kept is None else kept.all_columns(run.past)[row]
-        first = None
-        if method.positions == "compact" and (run.is_cut or kept is not None):
-            first = run.real_in(row, earlier).sum()
-        call = _ahead(run, family, cut, row, places, hidden, kwargs, first)
-        if not run.past:
-            return call, mine
-        key = torch.cat([kwargs["past_key_values"].layers[cut].keys[row : row + 1], call.key], 2)
-        return replace(call, key=key), torch.cat([earlier, mine])
-
-    def attend(which: torch.Tensor, is_ahead: bool) -> torch.Tensor:
-        call, held = ahead() if is_ahead else before()
-        asking = torch.cat([text, unit.columns])[which]
-        visible = (held <= asking[:, None]) & run.real_in(row, held)
-        if call.window is not None:
-            visible &= held > asking[:, None] - call.window
-        weights = replace(call, query=call.query[:, :, of_column[asking]]).weights(visible)[0].mean(0)
-        return weights[:, _entries(held, unit.columns, run.length)]
-
-    def keys() -> torch.Tensor:
-        call, held = before()
-        return call.key[0].transpose(0, 1)[_entries(held, torch.cat([unit.columns, text]), run.length)]
-
+    view = _View(run, family, cut, cuts, unit, hidden, kwargs, mine, text, method.positions == "compact")
     assert run.first is not None
     return LayerTokens(
         layer=cut,
@@ -81,10 +48,66 @@ def look(
         first=run.first[row, unit.started - run.past],
         first_text=run.first[row, text - run.past],
         behind=text > unit.started[-1],
-        keys=keys,
-        attend=attend,
+        keys=view.keys,
+        attend=view.attend,
         norm=family.language_model.norm,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """One image in front of a cut: as in `look`, and the columns of its row's tokens and of the text among them."""
+
+    run: Pass
+    family: Family
+    cut: int
+    cuts: tuple[int, ...]
+    unit: Unit
+    hidden: torch.Tensor
+    kwargs: dict[str, Any]
+    mine: torch.Tensor
+    text: torch.Tensor
+    is_compact: bool
+
+    @property
+    def places(self) -> torch.Tensor:
+        """Where the row's tokens stand in `hidden`."""
+        return self.run.places(self.unit.row, self.mine)
+
+    def before(self) -> tuple[Call, torch.Tensor]:
+        """The call of the layer in front of the cut, queries those of the row's tokens, and the columns of its keys."""
+        row, call = self.unit.row, self.run.calls[self.cut]
+        mine = replace(call, query=call.query[row : row + 1, :, self.places], key=call.key[row : row + 1])
+        return mine, self.run.held(self.cut, self.cuts)[row]
+
+    def ahead(self) -> tuple[Call, torch.Tensor]:
+        """As `before`, of the layer behind the cut, if it were called now."""
+        run, row = self.run, self.unit.row
+        kept = run.state.get(self.cut)
+        past = torch.arange(run.past, device=self.hidden.device) if kept is None else kept.all_columns(run.past)[row]
+        is_numbered = self.is_compact and (run.is_cut or kept is not None)
+        first = run.real_in(row, past).sum() if is_numbered else None
+        call = _ahead(run, self.family, self.cut, row, self.places, self.hidden, self.kwargs, first)
+        if not run.past:
+            return call, self.mine
+        key = torch.cat([self.kwargs["past_key_values"].layers[self.cut].keys[row : row + 1], call.key], 2)
+        return replace(call, key=key), torch.cat([past, self.mine])
+
+    def attend(self, which: torch.Tensor, is_ahead: bool) -> torch.Tensor:
+        """As `LayerTokens.attend`."""
+        call, held = self.ahead() if is_ahead else self.before()
+        asking = self.text[which]
+        visible = (held <= asking[:, None]) & self.run.real_in(self.unit.row, held)
+        if call.window is not None:
+            visible &= held > asking[:, None] - call.window
+        asked = replace(call, query=call.query[:, :, _entries(self.mine, asking, self.run.length)])
+        return asked.weights(visible)[0].mean(0)[:, _entries(held, self.unit.columns, self.run.length)]
+
+    def keys(self) -> torch.Tensor:
+        """As `LayerTokens.keys`."""
+        call, held = self.before()
+        wanted = torch.cat([self.unit.columns, self.text])
+        return call.key[0].transpose(0, 1)[_entries(held, wanted, self.run.length)]
 
 
 def _entries(held: torch.Tensor, columns: torch.Tensor, length: int) -> torch.Tensor:
