@@ -22,7 +22,9 @@ def test_the_page_is_the_generated_one():
 
 def test_every_method_was_held_on_every_family_and_none_failed():
     told = {(row["family"], row["modality"], row["method"]) for row in ROWS}
-    assert told == {(f, modality, m) for f, animal in zoo.ZOO.items() for modality in animal.modalities for m in METHODS}
+    assert told == {
+        (f, modality, m) for f, animal in zoo.ZOO.items() for modality in animal.modalities for m in METHODS
+    }
     assert all(row["passed"] + row["refused"] == 4 and not row["failed"] for row in ROWS)
     assert all(bool(row["reason"]) == bool(row["refused"]) for row in ROWS)
 

@@ -218,9 +218,9 @@ def test_no_pick_waits_for_the_device():
     assert waits(40) == waits(2)
 
 
-def test_flops_count_kernel_cosines_and_cholesky_rows():
-    # n = 10, m = 3, width 4: kernel 10*10*4, cosines 10*4, rows 10*(0 + 1 + 2) multiply-adds
-    assert CDPruner(keep=3).flops(10, 3, 4) == 2 * (400 + 40 + 30)
+def test_flops_count_kernel_cosines_and_cholesky_steps():
+    # n = 10, m = 3, width 4: kernel 10*10*4, cosines 10*4, steps 3*10*10 multiply-adds
+    assert CDPruner(keep=3).flops(10, 3, 4) == 2 * (400 + 40 + 300)
 
 
 def test_settings_are_json():

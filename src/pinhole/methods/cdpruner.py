@@ -13,8 +13,10 @@ from pinhole.method import TrainingFree
 from pinhole.reduction import Reduction
 from pinhole.visual import VisualTokens
 
+TWINS = 1e-6
+"""Tokens whose cosine is closer to 1 than this are one and the same but for rounding."""
 ROUNDING = 1e-5
-"""What a token adds to the determinant is known up to this share of it, and of the token's own kernel entry."""
+"""Share of a token's own kernel entry up to which rounding may bring what it adds to the determinant."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class CDPruner(TrainingFree):
     """Keep the subset S that makes det(L_S) large, L = diag(r) C diag(r): C cosines of tokens, r their relevance.
 
     "Beyond Attention or Similarity: Maximizing Conditional Diversity for Token Pruning in MLLMs", NeurIPS 2025, arXiv
-    2506.10967: equations 3 and 5 to 7. S is built greedily, one Cholesky row a pick; kept tokens stay in the order of
+    2506.10967: equations 3 and 5 to 7. S is built greedily, one Cholesky step a pick; kept tokens stay in the order of
     the image. r is the cosine of each token with the question, scaled to [0, 1] over the image.
 
     **Which CDPruner this is.** The paper takes that cosine in one of two ways. For LLMs whose encoder has no text tower
@@ -74,7 +76,7 @@ class CDPruner(TrainingFree):
         if cosine.shape != (image.n,):
             raise ValueError(f"similarity gives one number a token, ({image.n},), got {tuple(cosine.shape)}")
         relevance = _relevance(-cosine if self.invert else cosine, self.theta)
-        picks = _greedy_map(relevance[:, None] * x, self.count(image.n))
+        picks = _greedy_map(relevance[:, None] * _cosines(x) * relevance, self.count(image.n))
         return Reduction.select(picks.sort().values, image.n)
 
     def settings(self) -> dict[str, Any]:
@@ -84,8 +86,8 @@ class CDPruner(TrainingFree):
         return {"theta": self.theta, "similarity": name, "invert": self.invert}
 
     def flops(self, n: int, m: int, width: int) -> int:
-        """The kernel, the cosines with the question and the Cholesky rows; a `similarity` of one's own is not in it."""
-        return 2 * n * n * width + 2 * n * width + n * m * (m - 1)
+        """The kernel, the cosines with the question and the steps of the picks; without what a `similarity` takes."""
+        return 2 * n * n * width + 2 * n * width + 2 * n * n * m
 
 
 def _relevance(cosine: torch.Tensor, theta: float | None) -> torch.Tensor:
@@ -95,19 +97,30 @@ def _relevance(cosine: torch.Tensor, theta: float | None) -> torch.Tensor:
     return relevance if theta is None else (theta / (2 * (1 - theta)) * relevance).exp()
 
 
-def _greedy_map(rows: torch.Tensor, m: int) -> torch.Tensor:
-    """(m,) picks in their order, each the best for det(L_S), L = rows rows^T: Chen et al. 2018, algorithm 1."""
-    kernel = rows @ rows.T
-    gain = kernel.diagonal().clone()  # the factor that each token would bring
-    least = ROUNDING * gain
-    basis = kernel.new_empty(m, len(kernel))  # L_S = B B^T for its columns in S
+def _cosines(x: torch.Tensor) -> torch.Tensor:
+    """(n, n), of tokens of length 1 or 0; the same for tokens that are: rounding decides no tie."""
+    cosines = x @ x.T
+    cosines.diagonal().round_()  # to exactly 1 or 0
+    first = (cosines > 1 - TWINS).byte().fill_diagonal_(1).argmax(0)
+    return cosines[first][:, first]
+
+
+def _greedy_map(kernel: torch.Tensor, m: int) -> torch.Tensor:
+    """(m,) picks in their order, each the best for det(L_S): Chen et al. 2018, by Schur complements.
+
+    Args:
+        kernel: L, (n, n); it is overwritten by what is left of it, given the picks.
+        m: picks.
+    """
+    left = kernel.diagonal()  # the factor that each token would bring
+    least = (ROUNDING * left).clamp_min(torch.finfo(kernel.dtype).tiny)
     picks = []
-    for i in range(m):
-        pick = (gain >= (1 - ROUNDING) * gain.amax()).byte().argmax(0, keepdim=True)  # the first of those that tie
-        shared = basis[:i].index_select(1, pick)[:, 0] @ basis[:i]
-        scale = gain.index_select(0, pick).clamp_min(torch.finfo(gain.dtype).tiny).rsqrt()
-        basis[i] = (kernel.index_select(0, pick)[0] - shared) * scale
-        gain = torch.maximum(gain - basis[i].square(), least.index_fill_(0, pick, -torch.inf))
-        gain.index_fill_(0, pick, -torch.inf)
+    for _ in range(m):
+        gain = torch.maximum(left, least)
+        pick = gain.argmax(0, keepdim=True)
+        row = kernel.index_select(0, pick)[0]
+        kernel -= row[:, None] * (row / gain.index_select(0, pick))
+        for bound in (left, least):
+            bound.index_fill_(0, pick, -torch.inf)  # so that no pick is picked again
         picks.append(pick)
     return torch.cat(picks)

@@ -11,8 +11,8 @@ from pinhole.method import TrainingFree
 from pinhole.reduction import Reduction
 from pinhole.visual import VisualTokens
 
-TIE = 1e-6
-"""Distances closer than this differ by rounding alone: what is picked then is the earliest token."""
+TWINS = 1e-6
+"""Tokens whose cosine is closer to 1 than this are one and the same but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class DivPrune(TrainingFree):
     The paper calls its algorithm exact; it is the greedy one, and so is this. Where the published code differs:
 
     - it computes in the model's half precision, here distances are float32; ties, such as between the newline tokens of
-      LLaVA-NeXT, go to the earlier token;
+      LLaVA-NeXT or between two tokens that are each other's nearest, go to the earlier token and not to rounding;
     - it may pick a token twice where nothing but duplicates is left; here every pick is another token;
     - a token of zeros makes its distances NaN; here it is at distance 1 from all others;
     - it rounds a half to even for the number of tokens, `kept_tokens` rounds it up.
@@ -39,7 +39,7 @@ class DivPrune(TrainingFree):
     def reduce(self, image: VisualTokens) -> Reduction:
         """Pick m tokens one by one."""
         x = F.normalize(image.x.to(torch.promote_types(image.x.dtype, torch.float32)), dim=-1)
-        picks = _farthest_first(1 - x @ x.T, self.count(image.n))
+        picks = _farthest_first(_distances(x), self.count(image.n))
         return Reduction.select(picks.sort().values, image.n)
 
     def flops(self, n: int, m: int, width: int) -> int:
@@ -47,18 +47,22 @@ class DivPrune(TrainingFree):
         return 2 * n * n * width
 
 
+def _distances(x: torch.Tensor) -> torch.Tensor:
+    """(n, n), of tokens of length 1 or 0. What should be equal is: rounding decides no tie."""
+    cosines = x @ x.T
+    cosines.diagonal().round_()  # to exactly 1 or 0
+    first = (cosines > 1 - TWINS).byte().fill_diagonal_(1).argmax(0)
+    cosines = cosines[first][:, first]
+    return 1 - torch.maximum(cosines, cosines.T)
+
+
 def _farthest_first(distance: torch.Tensor, m: int) -> torch.Tensor:
     """(m,) picks in their order, from distances (n, n) whose diagonal is overwritten."""
-    pick = _farthest(distance.fill_diagonal_(torch.inf).amin(0))
+    pick = distance.fill_diagonal_(torch.inf).amin(0).argmax(0, keepdim=True)
     distance.fill_diagonal_(-torch.inf)  # so that no pick is picked again
     picks, nearest = [pick], distance.new_full((len(distance),), torch.inf)
     for _ in range(m - 1):
         nearest = torch.minimum(nearest, distance.index_select(0, pick)[0])
-        pick = _farthest(nearest)
+        pick = nearest.argmax(0, keepdim=True)
         picks.append(pick)
     return torch.cat(picks)
-
-
-def _farthest(distance: torch.Tensor) -> torch.Tensor:
-    """(1,): the first of the tokens at the largest distance."""
-    return (distance >= distance.amax() - TIE).byte().argmax(0, keepdim=True)
