@@ -1,6 +1,6 @@
 """Writes docs/compatibility.md from what `make contracts` counted.
 
-    python runs/compatibility.py docs/results/contracts.json docs/compatibility.md
+python runs/compatibility.py docs/results/contracts.json docs/compatibility.md
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ unlike length, padded on the left and on the right. A cell passes when
 - the model is afterwards as it was before.
 
 "yes" means that all cells of that model type and method passed; a number refers to the reason why it is refused.
+Methods run with their default settings, but for the layers of those inside the LLM. Where an encoder has no [CLS] token,
+`visionzip:attention=received` and `vispruner:attention=received` read the attention that patches receive; where it gives no
+keys, `tome:metric=x` compares the visual tokens themselves.
 """
 
 
@@ -43,7 +46,10 @@ def page(rows: list[dict]) -> str:
                 reasons.append(row["reason"])
             cells.append(f"no ({reasons.index(row['reason']) + 1})" if row["refused"] else "yes")
         lines.append(f"| {family} | {modality} | {' | '.join(cells)} |")
-    notes = [f"{number}. {reason}" for number, reason in enumerate(reasons, 1)]
+    notes = [
+        f"{number}. {reason}{', which these models do not give' if reason.startswith('needs') else ''}"
+        for number, reason in enumerate(reasons, 1)
+    ]
     return "\n".join([*lines, "", *notes]).rstrip() + "\n"
 
 

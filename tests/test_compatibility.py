@@ -30,5 +30,5 @@ def test_every_method_was_held_on_every_family_and_none_failed():
 
 
 def test_no_page_is_written_over_a_failure():
-    with pytest.raises(SystemExit, match="sample on llava .image. failed"):
+    with pytest.raises(SystemExit, match="sample on llava"):
         page([{**ROWS[0], "family": "llava", "modality": "image", "method": "sample", "failed": 1}])
