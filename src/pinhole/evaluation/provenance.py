@@ -14,7 +14,7 @@ import torch
 
 def commit() -> str | None:
     """The git commit of Pinhole's sources, with "+changes" where files differ from it; None outside a checkout."""
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)

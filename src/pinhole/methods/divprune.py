@@ -50,7 +50,6 @@ class DivPrune(TrainingFree):
 def _distances(x: torch.Tensor) -> torch.Tensor:
     """(n, n), of tokens of length 1 or 0. What should be equal is: rounding decides no tie."""
     cosines = x @ x.T
-    cosines.diagonal().round_()  # to exactly 1 or 0
     first = (cosines > 1 - TWINS).byte().fill_diagonal_(1).argmax(0)
     cosines = cosines[first][:, first]
     return 1 - torch.maximum(cosines, cosines.T)

@@ -28,22 +28,30 @@ def batch_of(model: PreTrainedModel, processor: ProcessorMixin, dialogues: list[
     pictures = [picture for dialogue in dialogues for picture in dialogue.load_images()]
     inputs = encode_turn(model, processor, firsts, pictures)
     end = answer_end(model, processor)
-    rows: list[tuple[list[int], list[int]]] = []
-    for row, (transcript, dialogue) in enumerate(zip(transcripts, dialogues, strict=True)):
-        ids = inputs["input_ids"][row][inputs["attention_mask"][row].bool()].tolist()
-        labels = [-100] * len(ids)
+    questions: list[str] = []
+    answers: list[str] = []
+    for transcript, dialogue in zip(transcripts, dialogues, strict=True):
         for i, turn in enumerate(dialogue.turns):
             if i:
-                asked = encode_turn(model, processor, [transcript.question(turn.question)], first=False)
-                asked = asked["input_ids"][0].tolist()
-                ids += asked
-                labels += [-100] * len(asked)
-            answer = tokenizer(transcript.written(turn.answer) + end, add_special_tokens=False)["input_ids"]
-            ids += answer
-            labels += answer
+                questions.append(transcript.question(turn.question))
+            answers.append(transcript.written(turn.answer) + end)
             transcript.answer(turn.answer, end)
+    asked = iter(_rows(encode_turn(model, processor, questions, first=False)) if questions else [])
+    answered = iter(tokenizer(answers, add_special_tokens=False)["input_ids"])
+    rows: list[tuple[list[int], list[int]]] = []
+    for start, dialogue in zip(_rows(inputs), dialogues, strict=True):
+        ids, labels = list(start), [-100] * len(start)
+        for i in range(len(dialogue.turns)):
+            question, answer = next(asked) if i else [], next(answered)
+            ids += question + answer
+            labels += [-100] * len(question) + answer
         rows.append((ids, labels))
     return {**inputs, **_padded(inputs, rows, tokenizer.pad_token_id)}
+
+
+def _rows(inputs: dict[str, Any]) -> list[list[int]]:
+    """The ids of every row, without padding."""
+    return [ids[mask.bool()].tolist() for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True)]
 
 
 def _padded(inputs: dict[str, Any], rows: list[tuple[list[int], list[int]]], pad: int) -> dict[str, torch.Tensor]:
