@@ -167,6 +167,8 @@ class Pass:
         is_whole = all(reduction.m == reduction.n for reduction in reductions)
         if is_whole and not self.is_cut and cut not in self.state:
             return hidden, reductions
+        if not all(map(len, alive)):
+            raise ValueError(f"{method.name} leaves nothing of a prompt that is an image alone: put words with it")
         self._hold(cut, alive)
         self.units, self.is_cut = units, True
         padded = hidden.new_zeros(*self.columns.shape, hidden.shape[-1])

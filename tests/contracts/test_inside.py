@@ -15,6 +15,7 @@ from pinhole import Full, Sample, Session, Spatial, compress
 from pinhole.families import family_of
 from pinhole.layer_method import LayerMethod
 from pinhole.methods.fastv import FastV
+from pinhole.methods.vtw import VTW
 from pinhole.plan import Plan
 from pinhole.reduction import Reduction
 from reference import Context
@@ -235,6 +236,14 @@ class TestRefusals:
     def test_layers_that_still_add_image_features(self):
         with pytest.raises(ValueError, match="add image features up to layer 1: start at layer 2 or later"):
             Session(zoo.model_of("qwen3_vl"), FastV(layer=1))
+
+    def test_a_prompt_of_which_nothing_would_be_left(self):
+        model = zoo.model_of("llava")
+        prompt = zoo.row("llava", model)
+        image = prompt["input_ids"][0] == zoo.IMAGE
+        prompt |= {name: prompt[name][:, image] for name in ("input_ids", "attention_mask")}
+        with compress(model, VTW(layer=2)), pytest.raises(ValueError, match="vtw leaves nothing of a prompt"):
+            model(**prompt)
 
     def test_two_of_a_stage_and_what_is_no_method(self):
         with pytest.raises(ValueError, match="inside the LLM work together, got fastv, fastv"):
