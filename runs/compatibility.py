@@ -27,7 +27,8 @@ unlike length, padded on the left and on the right. A cell passes when
 "yes" means that all cells of that model type and method passed; a number refers to the reason why it is refused.
 Methods run with their default settings, but for the layers of those inside the LLM. Where an encoder has no [CLS]
 token, `visionzip:attention=received` and `vispruner:attention=received` read the attention that patches receive; where
-it gives no keys, `tome:metric=x` compares the visual tokens themselves.
+it gives no keys, `tome:metric=x` compares the visual tokens themselves. Where the projector reads the encoder's last
+layer, `prumerge:layer=own` takes attention and keys from that one.
 """
 
 

@@ -1,4 +1,4 @@
-"""Puts the table of docs/results/quickstart.json between the marks in README.md, and draws the picture beside it."""
+"""Puts the table of docs/results/methods.json between the marks in README.md, and draws the picture beside it."""
 
 from __future__ import annotations
 
@@ -7,28 +7,25 @@ from pathlib import Path
 
 from PIL import Image
 
+from pinhole.evaluation.provenance import stated
+from pinhole.view.table import markdown_table
+
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "docs" / "results" / "quickstart.json"
+RESULTS = ROOT / "docs" / "results" / "methods.json"
 PICTURE = ROOT / "docs" / "images" / "kept.png"
 QUICKSTART = ROOT / "out" / "quickstart"
-BEGIN, END = "<!-- table: runs/quickstart.sh -->", "<!-- end of table -->"
+BEGIN, END = "<!-- table: runs/publish.sh -->", "<!-- end of table -->"
+KEEP = 0.1
 SHOWN, SIDE, GAP = 4, 288, 12
 
 
 def with_table(readme: str, results: dict) -> str:
-    """The README with the table of these results and what it was measured on."""
-    from pinhole.view.table import markdown_table
-
-    hardware, versions = results["hardware"], results["versions"]
-    machine = hardware["gpu"] or f"{hardware['cpu']}, {hardware['cores']} cores"
-    made = (
-        f"{results['rows'][0]['dialogues']} held-out dialogues. Written by `runs/quickstart.sh` at commit "
-        f"`{(results['commit'] or 'unknown')[:10]}` on {machine}; torch {versions['torch']}, "
-        f"transformers {versions['transformers']}."
-    )
+    """The README with the rows of these results that have a tenth of the tokens, and what they were measured on."""
+    rows = [row for row in results["rows"] if row["method"] == "full" or row["keep"] == KEEP]
+    made = f"{rows[0]['dialogues']} held-out dialogues. {stated('runs/methods.py', results)}"
     head, _, rest = readme.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n{markdown_table(results).strip()}\n\n{made}\n{END}{tail}"
+    return f"{head}{BEGIN}\n{markdown_table({'rows': rows})}\n\n{made}\n{END}{tail}"
 
 
 def picture() -> Image.Image:

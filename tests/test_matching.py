@@ -47,6 +47,19 @@ def test_a_larger_share_keeps_at_least_as_many_in_every_layer(name):
         assert all(a <= b for a, b in zip(harsher, milder, strict=True))
 
 
+def test_what_a_method_at_the_input_left_out_counts():
+    """Half enters: of 4 layers 1 reads half, 3 read k of it; 0.5 (1 + 3 k) / 4 = 0.2 gives k = 1/5."""
+    assert matched(method_class("fastv")(layer=1), 0.2, 4, entering=0.5).keep == 0.2
+    with pytest.raises(ValueError, match=r"leaves 12\.5 % .* an average of 10\.0 %"):
+        matched(method_class("fastv")(layer=1), 0.1, 4, entering=0.5)
+
+
+def test_more_than_enters_is_everything_that_enters():
+    assert matched(method_class("fastv")(layer=1), 0.5, 4, entering=0.25).keep == 1.0
+
+
 def test_a_count_is_no_average():
     with pytest.raises(ValueError, match="got keep=64"):
         matched(method_class("fastv")(), 64, 32)
+    with pytest.raises(ValueError, match="and 64 at the input"):
+        matched(method_class("fastv")(), 0.1, 32, entering=64)

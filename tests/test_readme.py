@@ -22,7 +22,7 @@ def blocks(language):
 
 
 def test_the_table_is_the_generated_one():
-    results = json.loads((ROOT / "docs" / "results" / "quickstart.json").read_text())
+    results = json.loads((ROOT / "docs" / "results" / "methods.json").read_text())
     with_table = runpy.run_path(str(ROOT / "runs" / "readme.py"))["with_table"]
     assert with_table(README, results) == README
 

@@ -258,3 +258,16 @@ def test_flops_count_similarities_and_mixing():
 def test_other_settings_are_refused(kind, setting, message):
     with pytest.raises(ValueError, match=message):
         kind(**setting)
+
+
+@both
+def test_the_layers_own_cues(kind):
+    after = random(20, 5)
+    own = VisualTokens(
+        after.x, after.layout, after.pixels, {name.removesuffix("+1"): cue for name, cue in after.cues.items()}
+    )
+    method = kind(keep=6, layer="own")
+    assert method.needs == own.cues.keys()
+    assert torch.equal(method.reduce(own).weights, kind(keep=6).reduce(after).weights)
+    with pytest.raises(ValueError, match="layer is after or own, got 'next'"):
+        kind(layer="next")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pinhole.budget import Keep, LLMShape
 from pinhole.layer_method import LayerMethod
 from pinhole.matching import matched
+from pinhole.method import InputMethod
 from pinhole.plan import Method, Plan
 from pinhole.registry import MethodSpec
 
@@ -79,12 +80,13 @@ def contenders(texts: list[str], keeps: list[Keep], shape: LLMShape, match: Matc
     for text in texts:
         specs = parse_specs(text)
         for keep in keeps:
-            methods = []
-            for spec in specs:
-                method = spec.build(shape.width, keep)
-                if isinstance(method, LayerMethod) and match == "average":
-                    method = matched(method, keep, shape.layers)
-                methods.append(method)
+            methods = [spec.build(shape.width, keep) for spec in specs]
+            if match == "average":
+                entering = next((method.keep for method in methods if isinstance(method, InputMethod)), 1.0)
+                methods = [
+                    matched(method, keep, shape.layers, entering) if isinstance(method, LayerMethod) else method
+                    for method in methods
+                ]
             contender = _contender(specs, methods, keep if match == "average" else None)
             found.setdefault(contender.key, contender)
     return list(found.values())
@@ -97,7 +99,7 @@ def _contender(specs: list[MethodSpec], methods: list[Method], asked: Keep | Non
         settings = json.dumps({"keep": getattr(method, "keep", None), **method.settings()}, sort_keys=True)
         keys.append(f"{method.name}{weights} {settings}")
     own = getattr(methods[0], "keep", None)
-    is_inside = isinstance(methods[0], LayerMethod)
+    is_inside = any(isinstance(method, LayerMethod) for method in methods)
     return Contender(" + ".join(keys), tuple(methods), asked if asked is not None and is_inside else own)
 
 

@@ -45,3 +45,18 @@ def hardware() -> dict[str, Any]:
         cpu = names[0] if names else cpu
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu}
+
+
+def stated(script: str, results: dict[str, Any]) -> str:
+    """A sentence on what results were made with, for the page that shows them.
+
+    Args:
+        script: that wrote them.
+        results: with "commit", "hardware" and "versions" as the functions above give them.
+    """
+    used, packages = results["hardware"], results["versions"]
+    machine = used["gpu"] or f"{used['cpu']}, {used['cores']} cores"
+    return (
+        f"Written by `{script}` at commit `{(results['commit'] or 'unknown')[:10]}` on {machine}; torch "
+        f"{packages['torch']}, transformers {packages['transformers']}."
+    )

@@ -27,6 +27,7 @@ class _Merging(TrainingFree):
     k: int = 32
     among: Literal["all", "dropped"] = "all"
     fence: float = 1.5
+    layer: Literal["after", "own"] = "after"
 
     def __post_init__(self) -> None:
         if self.keep is not None:
@@ -37,6 +38,12 @@ class _Merging(TrainingFree):
             raise ValueError(f"among is all or dropped, got {self.among!r}")
         if self.fence < 0:
             raise ValueError(f"fence is at least 0, got {self.fence}")
+        if self.layer not in ("after", "own"):
+            raise ValueError(f"layer is after or own, got {self.layer!r}")
+        object.__setattr__(self, "needs", frozenset({self._cue("cls_attention_joint"), self._cue("encoder_keys")}))
+
+    def _cue(self, name: str) -> str:
+        return name + "+1" if self.layer == "after" else name
 
     def count(self, n: int, layout: Layout | None = None) -> int | None:  # type: ignore[override]
         """As of every method; None with its own count."""
@@ -52,9 +59,9 @@ class _Merging(TrainingFree):
         """The tokens that are kept, without the one that sums up the rest: m - 1, or by the content."""
 
     def _merge(self, image: VisualTokens, m: int | None) -> Reduction:
-        attention, keys = image.cues["cls_attention_joint+1"], image.cues["encoder_keys+1"].flatten(1)
+        attention, keys = (image.cues[self._cue(name)] for name in ("cls_attention_joint", "encoder_keys"))
         picked = self._pick(attention, m)
-        unit = F.normalize(keys.to(torch.promote_types(keys.dtype, torch.float32)), dim=-1)
+        unit = F.normalize(keys.flatten(1).to(torch.promote_types(keys.dtype, torch.float32)), dim=-1)
         similarity = unit[picked] @ unit.T
         others = picked[:, None] if self.among == "all" else picked.expand(len(picked), -1)
         similarity.scatter_(1, others, -torch.inf)
@@ -96,6 +103,8 @@ class PruMerge(_Merging):
         among: where they are looked for: among "all" other tokens, as the public code does, or among the "dropped", as
             the paper's text has it.
         fence: outliers have this many interquartile ranges more attention than the third quartile.
+        layer: whose attention and keys: those of the encoder layer "after" the one that the projector reads, as in the
+            public code, or that layer's "own", for models whose projector reads the last.
     """
 
     name = "prumerge"
