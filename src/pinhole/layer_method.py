@@ -66,7 +66,7 @@ class LayerMethod(ABC):
             layer behind a cut.
 
     Class attributes:
-        name, paper, needs: as for an `InputMethod`.
+        name, paper, needs, recipe: as for an `InputMethod`.
         stage: where in the model it acts.
         watches: whether it asks for keys, or for attention in the layer in front of a cut: these are noted only then.
     """
@@ -76,6 +76,7 @@ class LayerMethod(ABC):
     stage: ClassVar[str] = "llm"
     needs: ClassVar[frozenset[str]] = frozenset()
     watches: ClassVar[bool] = False
+    recipe: ClassVar[str | None] = None
     positions: Literal["original", "compact"] = "original"
 
     def __post_init__(self) -> None:

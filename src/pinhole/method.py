@@ -27,6 +27,7 @@ class InputMethod(ABC):
         needs: the cues it reads beside X; a family must provide them. Where a setting decides which, the instance has
             its own and the class that of the default.
         stage: where in the model it acts.
+        recipe: how it learns, by the name in `pinhole.training.recipes`; None where there is nothing to learn.
         keep: share or count of visual tokens that remain; None where a method decides by the content.
     """
 
@@ -34,6 +35,7 @@ class InputMethod(ABC):
     paper: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset()
     stage: ClassVar[str] = "input"
+    recipe: ClassVar[str | None] = None
     keep: Keep | None
 
     @abstractmethod
@@ -90,6 +92,7 @@ class Learned(torch.nn.Module, HubWeights, InputMethod):
         width: of the LLM that it was made for.
     """
 
+    recipe: ClassVar[str | None] = "distillation"
     keep: Keep
     width: int
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from typer.core import TyperCommand
 
 from pinhole.budget import Keep, check_keep
+from pinhole.registry import parse_value
 from pinhole.scope import Scope
 
 console = Console()
@@ -60,6 +61,21 @@ def parse_keep(text: str) -> Keep:
     except ValueError as error:
         reason = str(error) if "keep" in str(error) else "not a number"
         raise ValueError(f"--keep {text}: {reason}; give a share such as 0.1 or a count such as 64") from error
+
+
+def parse_settings(texts: list[str]) -> dict[str, Any]:
+    """Settings written `name=value`.
+
+    Raises:
+        ValueError: one that is not.
+    """
+    settings = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ValueError(f"cannot read {text!r}: settings are written name=value")
+        settings[name.strip().replace("-", "_")] = parse_value(value.strip())
+    return settings
 
 
 def scope_of(positions: str | None, video: str, separators: str) -> Scope:

@@ -24,7 +24,8 @@ from pinhole.view.report import Picture, write_report
 KEEP = 0.1
 TRAINED_ON, TRAINING_TURNS = 1600, 4
 HELD_OUT = 400
-SETTINGS = TrainSettings(epochs=5, entropy_weight=0.02, collapse_weight=0.02)
+SETTINGS = TrainSettings(epochs=5)
+WEIGHTS = {"entropy_weight": 0.02, "collapse_weight": 0.02}
 """The paper's weights are 1: on this LVLM, in so few steps, they decide P before the answers can."""
 PICTURES = 6
 
@@ -48,8 +49,9 @@ def run(out: Path, show_progress: bool = True) -> dict[str, Any]:
         learning,
         weights,
         SETTINGS,
+        WEIGHTS,
         resume=True,
-        teacher_cache=out / "data" / "teacher",
+        cache=out / "data" / "teacher",
         show_progress=show_progress,
     )
     names = ["full", "random", "sample", "spatial", f"metacompress:{weights}"]

@@ -87,7 +87,7 @@ class MethodSpec:
         for i, part in enumerate(filter(None, _parts(rest))):
             key, equals, value = part.partition("=")
             if equals:
-                given[key.strip()] = _value(value.strip())
+                given[key.strip()] = parse_value(value.strip())
             elif i == 0 and issubclass(kind, Learned):
                 source = part
             else:
@@ -139,7 +139,8 @@ def _parts(text: str) -> list[str]:
     return parts
 
 
-def _value(text: str) -> Any:
+def parse_value(text: str) -> Any:
+    """A setting's value: a Python literal, true, false, none, or the text itself."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):

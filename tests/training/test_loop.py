@@ -19,9 +19,9 @@ from pinhole.methods.metacompress import MetaCompress
 from pinhole.registry import MethodSpec
 from pinhole.scope import Scope
 from pinhole.training import distillation
-from pinhole.training.distillation import TrainingError
 from pinhole.training.examples import batch_of
 from pinhole.training.loop import train
+from pinhole.training.recipe import TrainingError
 from pinhole.training.settings import TrainSettings
 from pinhole.training.teacher import Teacher
 
@@ -35,12 +35,14 @@ from pinhole.loading import load
 from pinhole.registry import MethodSpec
 from pinhole.training.settings import TrainSettings
 
-class Slow(loop.Distillation):
-    def __call__(self, *arguments):
-        time.sleep(0.5)
-        return super().__call__(*arguments)
+from pinhole.training.distillation import Distillation
 
-loop.Distillation = Slow
+class Slow(Distillation):
+    def sums(self, *arguments):
+        time.sleep(0.5)
+        return super().sums(*arguments)
+
+loop.recipe_of = lambda spec: Slow
 settings = TrainSettings(epochs=2, batch=4, checkpoint_every=2, lr=1e-2)
 spec = MethodSpec.parse("metacompress:keep=0.1,d_c=8")
 loop.train(*load("embedded", device="cpu"), spec, read_dialogues(sys.argv[1]), Path(sys.argv[2]), settings,
@@ -74,7 +76,8 @@ def test_training_lowers_the_loss_and_leaves_the_model_alone(embedded, scenes, t
 
 
 def test_every_logged_loss_is_the_sum_of_its_terms(embedded, scenes, tmp_path):
-    run(embedded, scenes, tmp_path / "a", TrainSettings(epochs=1, batch=6, entropy_weight=0.3, collapse_weight=0.7))
+    weights = {"entropy_weight": 0.3, "collapse_weight": 0.7}
+    run(embedded, scenes, tmp_path / "a", TrainSettings(epochs=1, batch=6), options=weights)
     for record in log_of(tmp_path / "a"):
         total = record["kl"] + 0.3 * record["entropy"] + 0.7 * record["collapse"]
         assert record["loss"] == pytest.approx(total, rel=1e-5)
@@ -150,7 +153,7 @@ def test_a_collapsed_p_stops_with_step_and_remedy(embedded, scenes, tmp_path, mo
         return torch.nn.functional.one_hot(torch.full((m,), 5), len(x)).float() * self.b.mean()
 
     monkeypatch.setattr(MetaCompress, "forward", collapsed)
-    with pytest.raises(TrainingError, match=r"step 1: P has collapsed.*--collapse-weight"):
+    with pytest.raises(TrainingError, match=r"step 1: P has collapsed.*collapse_weight"):
         run(embedded, scenes, tmp_path / "a")
 
 
@@ -232,9 +235,7 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing():
     assert rates[-1] < 0.001
 
 
-@pytest.mark.parametrize(
-    "bad", [{"epochs": 0}, {"lr": 0.0}, {"clip": -1.0}, {"entropy_weight": -1.0}, {"precision": "fp8"}]
-)
+@pytest.mark.parametrize("bad", [{"epochs": 0}, {"lr": 0.0}, {"clip": -1.0}, {"micro_batch": 0}, {"precision": "fp8"}])
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         TrainSettings(**bad)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +21,7 @@ from pinhole.options import (
     VideoScopeOption,
     console,
     load_quietly,
+    parse_settings,
     scope_of,
 )
 
@@ -33,18 +35,27 @@ def train(
     method: Annotated[
         str, typer.Option(help="What to train, such as metacompress:keep=0.1,d_c=64.")
     ] = "metacompress:keep=0.1",
-    epochs: Annotated[int, typer.Option(help="Times through the data.")] = 2,
-    batch: Annotated[int, typer.Option(help="Dialogues in a step.")] = 16,
-    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
-    entropy_weight: Annotated[float, typer.Option(help="Weight of the mean row entropy of P.")] = 1.0,
-    collapse_weight: Annotated[float, typer.Option(help="Weight of the largest column sum of P.")] = 1.0,
-    clip: Annotated[float, typer.Option(help="Largest norm of the gradient.")] = 1e-2,
-    seed: Annotated[int, typer.Option(help="Decides the first weights and the order of the data.")] = 0,
-    precision: Annotated[str, typer.Option(help="no, or bf16 for mixed precision.")] = "no",
-    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 100,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Options of the method's training, such as entropy_weight=0.02; see docs/training.md."
+        ),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Folder written by pinhole label, for relevance.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Times through the data.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Samples in a step, of all processes together.")] = None,
+    micro_batch: Annotated[int | None, typer.Option(help="Samples that one process computes at once.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides the first weights and the order of the data.")] = None,
+    precision: Annotated[str | None, typer.Option(help="no, or bf16 for mixed precision.")] = None,
+    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
+    gradient_checkpointing: Annotated[
+        bool | None, typer.Option("--gradient-checkpointing", help="Less memory for the LLM's layers, more time.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    teacher_cache: Annotated[
-        Path | None, typer.Option(help="Folder that keeps the teacher's outputs for later epochs.")
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps what stays the same, such as the teacher's outputs.")
     ] = None,
     positions: PositionsOption = None,
     video_scope: VideoScopeOption = "whole",
@@ -56,25 +67,30 @@ def train(
     quantize: QuantizeOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Train a learned method on a frozen model: its answers before and after are made to agree."""
+    """Train a learned method on a frozen model; what is not given has the default of the method's recipe."""
     from pinhole.data import read_dialogues
     from pinhole.registry import MethodSpec
     from pinhole.training.loop import train as run
-    from pinhole.training.settings import TrainSettings
+    from pinhole.training.recipes import recipe_of
 
-    settings = TrainSettings(
-        epochs=epochs,
-        batch=batch,
-        lr=lr,
-        entropy_weight=entropy_weight,
-        collapse_weight=collapse_weight,
-        clip=clip,
-        seed=seed,
-        precision=precision,
-        checkpoint_every=checkpoint_every,
+    spec = MethodSpec.parse(method)
+    given: dict[str, Any] = {
+        "epochs": epochs,
+        "batch": batch,
+        "micro_batch": micro_batch,
+        "lr": lr,
+        "clip": clip,
+        "seed": seed,
+        "precision": precision,
+        "checkpoint_every": checkpoint_every,
+        "gradient_checkpointing": gradient_checkpointing,
+    }
+    settings = replace(
+        recipe_of(spec).defaults,
+        **{name: value for name, value in given.items() if value is not None},
         scope=scope_of(positions, video_scope, separators),
     )
-    spec = MethodSpec.parse(method)
+    options = parse_settings(option or [])
     dialogues = read_dialogues(data)
     lvlm, processor = load_quietly(model, quiet, dtype, device, device_map, attention, quantize)
     run(
@@ -84,8 +100,10 @@ def train(
         dialogues,
         out,
         settings,
+        options,
         resume=resume,
-        teacher_cache=teacher_cache,
+        labels=labels,
+        cache=cache,
         show_progress=not quiet,
     )
     console.print(f"saved {spec.name} in {out}; use it as {spec.name}:{out}")

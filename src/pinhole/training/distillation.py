@@ -1,93 +1,146 @@
-"""Distillation: how far the compressed model's answers are from the uncompressed one's."""
+"""Distillation, MetaCompress's recipe: the compressed model's answers are made to agree with the uncompressed one's."""
 
 from __future__ import annotations
 
-import torch
-from accelerate import Accelerator
-from transformers import PreTrainedModel, ProcessorMixin
+import copy
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from pinhole.data import Dialogue
+import torch
+
+from pinhole.budget import Keep, check_keep
+from pinhole.data import digest
+from pinhole.decide import check
+from pinhole.devices import input_device
 from pinhole.families import family_of
 from pinhole.method import Learned
 from pinhole.reduction import Reduction
 from pinhole.training.examples import batch_of
 from pinhole.training.objectives import forward_kl, largest_column_sum, row_entropy
-from pinhole.training.settings import TrainSettings
+from pinhole.training.recipe import Part, Recipe, Step, Task, TrainingError, as_json, options_from
 from pinhole.training.teacher import Teacher, answer_log_probs
 
 
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message names the step and a remedy. Checkpoints are kept."""
+@dataclass(frozen=True)
+class DistillationOptions:
+    """Of the loss L = KL + entropy_weight * entropy + collapse_weight * collapse, and of what is drawn for each step.
 
-
-class Distillation:
-    """MetaCompress's loss on batches of dialogues: L = KL + entropy + collapse.
-
-    Args:
-        model: frozen; with the method's tokens it is the student.
-        processor: its own.
-        method: what learns.
-        settings: weights of the terms and the precision.
-        teacher: the uncompressed model.
+    Attributes:
+        entropy_weight: of the mean row entropy of P; the paper has 1.
+        collapse_weight: of the largest column sum of P; the paper has 1.
+        keeps: shares or counts, of which each step draws one: one compressor for all of them. None is the method's own.
+        scales: factors, of which each step draws one to resize its pictures by: one compressor for all resolutions,
+            where the model reads images of any size.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        processor: ProcessorMixin,
-        method: Learned,
-        settings: TrainSettings,
-        teacher: Teacher,
-    ) -> None:
-        self._accelerator = Accelerator(mixed_precision=settings.precision)
-        if self._accelerator.num_processes > 1:
-            raise ValueError(
-                f"training runs in one process, and {self._accelerator.num_processes} were started: "
-                "start it without accelerate launch"
-            )
-        self._family = family_of(model)
-        self._processor, self._method, self._settings = processor, method, settings
-        self._teacher = teacher
+    entropy_weight: float = 1.0
+    collapse_weight: float = 1.0
+    keeps: tuple[Keep, ...] | None = None
+    scales: tuple[float, ...] | None = None
 
-    def __call__(self, step: int, names: list[int], dialogues: list[Dialogue]) -> dict[str, torch.Tensor]:
-        """The terms and their weighted sum, "loss", on one batch.
+    def __post_init__(self) -> None:
+        if min(self.entropy_weight, self.collapse_weight) < 0:
+            raise ValueError("entropy_weight and collapse_weight are not below 0")
+        for name in ("keeps", "scales"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, tuple(given) if isinstance(given, list | tuple) else (given,))
+        for keep in self.keeps or ():
+            check_keep(keep)
+        if not all(0 < scale <= 4 for scale in self.scales or ()):
+            raise ValueError(f"scales are factors above 0, and at most 4; got {self.scales}")
 
-        Args:
-            step: counted from 1, for messages.
-            names: the dialogues' numbers in the data set.
-            dialogues: the batch.
 
-        Raises:
-            TrainingError: the loss is not finite, or P has collapsed.
-        """
-        inputs = batch_of(self._family.model, self._processor, dialogues)
-        with self._accelerator.autocast():
-            with torch.no_grad():
-                images, _ = self._family.encode(inputs, self._method.needs)
-            expected = self._teacher(names, inputs, images)
-            given, shrunk = answer_log_probs(self._family, inputs, self._method, images, self._settings.scope)
+class Distillation(Recipe):
+    """All turns of a dialogue in one sequence; the loss compares what both say at every token of every answer."""
+
+    options = DistillationOptions
+
+    def __init__(self, task: Task) -> None:
+        self._family = family_of(task.model)
+        self._options: DistillationOptions = options_from(self.options, task.options)
+        if self._options.scales and task.cache:
+            raise ValueError("pictures that are resized at each step cannot be cached: give scales or a cache")
+        method = task.spec.build(self._family.width, seed=task.settings.seed)
+        assert isinstance(method, Learned)
+        check(method, self._family)
+        self._method = method
+        self._method.to(input_device(task.model)).train()
+        self._task, self._data = task, digest(task.dialogues)
+        self._teacher = Teacher(self._family, task.cache, self._data)
+
+    @property
+    def size(self) -> int:
+        """Dialogues."""
+        return len(self._task.dialogues)
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """All of the method's."""
+        return list(self._method.parameters())
+
+    def described(self) -> dict[str, Any]:
+        """The method, its settings and the data."""
+        spec = self._task.spec
+        own = {"method": spec.name, "from": spec.source, "keep": self._method.keep, **self._method.settings()}
+        return {**own, **as_json(self._options), "data": self._data}
+
+    def read(self, indices: list[int], step: Step) -> Part:
+        """Tokenise dialogues and load their pictures."""
+        dialogues = [self._task.dialogues[i] for i in indices]
+        scale = _drawn(self._options.scales, step) or 1.0
+        inputs = batch_of(self._family.model, self._task.processor, dialogues, scale)
+        images = sum(len(dialogue.images) for dialogue in dialogues)
+        tokens = int((inputs["labels"][:, 1:] != -100).sum())
+        return Part((indices, inputs), {"kl": tokens, "entropy": images, "collapse": images})
+
+    def weights(self, step: Step) -> dict[str, float]:
+        """The same at every step."""
+        return {"kl": 1.0, "entropy": self._options.entropy_weight, "collapse": self._options.collapse_weight}
+
+    def sums(self, part: Part, step: Step) -> dict[str, torch.Tensor]:
+        """KL over answer tokens, entropy and collapse over images."""
+        indices, inputs = part.content
+        method = copy.copy(self._method)  # with the same weights
+        method.keep = _drawn(self._options.keeps, step) or method.keep
+        with torch.no_grad():
+            images, _ = self._family.encode(inputs, method.needs)
+        expected = self._teacher(indices, inputs, images)
+        given, shrunk = answer_log_probs(self._family, inputs, method, images, self._task.settings.scope)
         matrices = [reduction.weights for reduction in shrunk.reductions if reduction.weights is not None]
         if not matrices:
             raise ValueError("every visual token was kept: there is nothing to learn at this keep")
-        kl = forward_kl(expected, given)
-        entropy = torch.stack([row_entropy(p) for p in matrices]).mean()
-        collapse = torch.stack([largest_column_sum(p) for p in matrices]).mean()
-        loss = kl + self._settings.entropy_weight * entropy + self._settings.collapse_weight * collapse
-        losses = {"loss": loss, "kl": kl, "entropy": entropy, "collapse": collapse}
-        _stop_if_lost(step, losses, shrunk.reductions)
-        return losses
+        _stop_if_collapsed(shrunk.reductions)
+        return {
+            "kl": forward_kl(expected, given) * len(given),
+            "entropy": torch.stack([row_entropy(p) for p in matrices]).sum(),
+            "collapse": torch.stack([largest_column_sum(p) for p in matrices]).sum(),
+        }
+
+    def save(self, folder: Path) -> None:
+        """As `from_pretrained` reads it."""
+        self._method.save_pretrained(folder)
+
+    def restore(self, folder: Path) -> None:
+        """Take over weights."""
+        self._method.load_state_dict(type(self._method).from_pretrained(str(folder)).state_dict())
+
+    def finish(self) -> Learned:
+        """The method."""
+        return self._method.eval()
 
 
-def _stop_if_lost(step: int, losses: dict[str, torch.Tensor], reductions: list[Reduction]) -> None:
-    if not losses["loss"].isfinite():
-        terms = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
-        raise TrainingError(
-            f"step {step}: the loss is not finite ({terms}). Lower --lr, or train with --precision no; "
-            "--resume goes on from the last checkpoint"
-        )
+def _drawn(values: tuple[Any, ...] | None, step: Step) -> Any:
+    """One of them, the same in every process; None of none."""
+    return random.Random(f"{step.number}/{step.total}").choice(values) if values else None
+
+
+def _stop_if_collapsed(reductions: list[Reduction]) -> None:
     anchors = [reduction.anchors for reduction in reductions if reduction.m > 1]
     if anchors and all(bool((a == a[0]).all()) for a in anchors):
         raise TrainingError(
-            f"step {step}: P has collapsed, every kept token of every image is made of one visual token. "
-            "Raise --collapse-weight, lower --entropy-weight or --lr, or check normalize=image"
+            "P has collapsed, every kept token of every image is made of one visual token. Raise collapse_weight, "
+            "lower entropy_weight or --lr, or check normalize=image"
         )

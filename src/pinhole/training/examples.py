@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from PIL import Image
 from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.data import Dialogue
@@ -14,10 +15,18 @@ from pinhole.encoding import answer_end, encode_turn
 from pinhole.transcript import Transcript
 
 
-def batch_of(model: PreTrainedModel, processor: ProcessorMixin, dialogues: list[Dialogue]) -> dict[str, Any]:
+def batch_of(
+    model: PreTrainedModel, processor: ProcessorMixin, dialogues: list[Dialogue], scale: float = 1.0
+) -> dict[str, Any]:
     """Model inputs with `labels`: -100 everywhere but on the answers and the token that ends each of them.
 
     The tokens are those that a `Chat` would feed turn by turn, with the reference answers as history.
+
+    Args:
+        model: that reads them.
+        processor: its own.
+        dialogues: one a row.
+        scale: what the sides of the pictures are multiplied by first.
     """
     tokenizer = processor.tokenizer
     transcripts = [Transcript(processor) for _ in dialogues]
@@ -25,7 +34,7 @@ def batch_of(model: PreTrainedModel, processor: ProcessorMixin, dialogues: list[
         transcript.question(dialogue.turns[0].question, len(dialogue.images))
         for transcript, dialogue in zip(transcripts, dialogues, strict=True)
     ]
-    pictures = [picture for dialogue in dialogues for picture in dialogue.load_images()]
+    pictures = [_scaled(picture, scale) for dialogue in dialogues for picture in dialogue.load_images()]
     inputs = encode_turn(model, processor, firsts, pictures)
     end = answer_end(model, processor)
     questions: list[str] = []
@@ -47,6 +56,13 @@ def batch_of(model: PreTrainedModel, processor: ProcessorMixin, dialogues: list[
             labels += [-100] * len(question) + answer
         rows.append((ids, labels))
     return {**inputs, **_padded(inputs, rows, tokenizer.pad_token_id)}
+
+
+def _scaled(picture: Image.Image, scale: float) -> Image.Image:
+    if scale == 1:
+        return picture
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    return picture.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def _rows(inputs: dict[str, Any]) -> list[list[int]]:

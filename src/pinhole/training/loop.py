@@ -1,8 +1,10 @@
-"""The training loop: a frozen model, a learned method, and the difference that the method makes to the answers."""
+"""The training loop, the same for every method that learns."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,17 +13,16 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import PreTrainedModel, ProcessorMixin
 
-from pinhole.data import Dialogue, digest
-from pinhole.decide import check
-from pinhole.devices import input_device
-from pinhole.families import family_of
-from pinhole.method import Learned
+from pinhole.data import Dialogue
 from pinhole.registry import MethodSpec
-from pinhole.training.distillation import Distillation
 from pinhole.training.examples import order
+from pinhole.training.memory import light_layers
+from pinhole.training.pace import Pace
+from pinhole.training.processes import Processes
+from pinhole.training.recipe import Part, Recipe, Step, Task, TrainingError
+from pinhole.training.recipes import recipe_of
 from pinhole.training.settings import TrainSettings
 from pinhole.training.state import Run
-from pinhole.training.teacher import Teacher
 
 
 def train(
@@ -30,72 +31,124 @@ def train(
     spec: MethodSpec,
     dialogues: list[Dialogue],
     out: Path,
-    settings: TrainSettings,
+    settings: TrainSettings | None = None,
+    options: Mapping[str, Any] | None = None,
     *,
     resume: bool = False,
-    teacher_cache: Path | None = None,
+    labels: Path | None = None,
+    cache: Path | None = None,
     show_progress: bool = True,
-) -> Learned:
+) -> Any:
     """Train `spec` on `dialogues` and save it in `out`, ready for `from_pretrained`.
+
+    Start it with `accelerate launch` to share each batch among processes: the weights that come out are those of one
+    process, but for rounding.
 
     Args:
         model: frozen; only the method's own weights change.
         processor: the model's own.
         spec: a learned method, as written on the command line.
-        dialogues: what to train on; all turns of one go in one sequence.
+        dialogues: what to train on.
         out: folder for the weights, the log and the checkpoints.
-        settings: how.
+        settings: of the loop; None are the recipe's defaults.
+        options: of the recipe.
         resume: go on with the run in `out`; the result equals that of a run that was never stopped.
-        teacher_cache: folder that keeps the uncompressed model's outputs for later epochs.
+        labels: folder written by `pinhole label`, where the method learns from labels.
+        cache: folder that keeps what does not change while the method learns, such as the teacher's outputs.
         show_progress: draw a progress bar with the losses.
 
+    Returns:
+        the method.
+
     Raises:
-        ValueError: the method does not learn, the model has another width, or `out` holds another run.
-        TrainingError: a loss is not finite, or P has collapsed.
+        ValueError: the method does not learn, does not fit the model, or `out` holds another run.
+        TrainingError: a loss is not finite, or the method has collapsed.
     """
-    family = family_of(model)
+    kind = recipe_of(spec)
+    settings = settings or kind.defaults
     model.requires_grad_(False).eval()
-    method = spec.build(family.width, seed=settings.seed)
-    if not isinstance(method, Learned):
-        raise ValueError(f"{spec.name} has nothing to learn")
-    check(method, family)
-    data = digest(dialogues)
-    teacher = Teacher(family, teacher_cache, data)
-    described = {**asdict(settings), "method": spec.name, "from": spec.source, "data": data}
-    run = Run(out, {**described, "keep": method.keep, **method.settings()}, resume)
+    recipe = kind(Task(model, processor, spec, dialogues, settings, options or {}, labels, cache))
+    processes = Processes(settings.precision)
+    run = Run(out, {**asdict(settings), **recipe.described()}, resume, processes.is_first)
+    processes.wait()
     checkpoint = run.latest() if resume else None
     if checkpoint is not None:
-        method = type(method).from_pretrained(str(checkpoint))
-    method.to(input_device(model)).train()
-    weights = list(method.parameters())
-    optimizer = torch.optim.Adam(weights, lr=settings.lr)
+        recipe.restore(checkpoint)
+    optimizer = torch.optim.Adam(recipe.parameters, lr=settings.lr)
     done = 0 if checkpoint is None else run.load_optimizer(checkpoint, optimizer)
     run.forget_after(done)
-    losses_of = Distillation(model, processor, method, settings, teacher)
-    epochs = (order(len(dialogues), settings.batch, epoch, settings.seed) for epoch in range(settings.epochs))
-    batches = [names for epoch in epochs for names in epoch]
+    epochs = (order(recipe.size, settings.batch, epoch, settings.seed) for epoch in range(settings.epochs))
+    batches = [indices for epoch in epochs for indices in epoch]
+    shown = show_progress and processes.is_first
 
-    with _progress(show_progress) as bar:
+    with _progress(shown) as bar, light_layers(model, settings.gradient_checkpointing):
         task = bar.add_task("training", total=len(batches), completed=done, losses="")
-        for step, names in enumerate(batches[done:], done + 1):
+        pace = Pace(len(batches) - done)
+        for number, indices in enumerate(batches[done:], done + 1):
             started = time.perf_counter()
-            losses = losses_of(step, names, [dialogues[i] for i in names])
             optimizer.zero_grad()
-            losses["loss"].backward()
-            norm = torch.nn.utils.clip_grad_norm_(weights, settings.clip)
-            lr = settings.lr_at(step - 1, len(batches))
+            losses = _gradients(recipe, processes, indices, Step(number, len(batches)), settings.micro_batch)
+            norm = torch.nn.utils.clip_grad_norm_(recipe.parameters, settings.clip)
+            lr = settings.lr_at(number - 1, len(batches))
             for group in optimizer.param_groups:
                 group["lr"] = lr
             optimizer.step()
-            numbers = {name: value.item() for name, value in losses.items()}
             seconds = round(time.perf_counter() - started, 4)
-            run.log({"step": step, **numbers, "grad_norm": float(norm), "lr": lr, "seconds": seconds})
-            if step % settings.checkpoint_every == 0 or step == len(batches):
-                run.save(step, method, optimizer)
-            bar.update(task, advance=1, losses=" ".join(f"{name} {value:.3f}" for name, value in numbers.items()))
-    method.eval()
-    method.save_pretrained(out)
-    return method
+            run.log({"step": number, **losses, "grad_norm": float(norm), "lr": lr, "seconds": seconds})
+            if number % settings.checkpoint_every == 0 or number == len(batches):
+                run.save(number, recipe, optimizer)
+            if (told := pace.told(len(indices), seconds)) and shown:
+                bar.console.print(told)
+            bar.update(task, advance=1, losses=" ".join(f"{name} {value:.3f}" for name, value in losses.items()))
+    if processes.is_first:
+        recipe.save(out)
+    processes.wait()
+    return recipe.finish()
+
+
+def _gradients(
+    recipe: Recipe, processes: Processes, indices: list[int], step: Step, micro_batch: int | None
+) -> dict[str, float]:
+    """Leave the gradients of one batch in the parameters, the same in every process, and return the loss and its terms.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    weights = recipe.weights(step)
+    parts = [recipe.read(chunk, step) for chunk in _chunks(processes.share(indices), micro_batch)]
+    counts = processes.added(sum((Counter(part.counts) for part in parts), Counter()), list(weights))
+    means = dict.fromkeys(weights, 0.0)
+    for part in parts:
+        terms = _terms(recipe, processes, part, counts, step)
+        torch.stack([weights[name] * term for name, term in terms.items()]).sum().backward()
+        means = {name: mean + terms[name].item() for name, mean in means.items()}
+    processes.add_gradients(recipe.parameters)
+    means = processes.add(means)
+    losses = {"loss": sum(weights[name] * mean for name, mean in means.items()), **means}
+    if not torch.tensor(losses["loss"]).isfinite():
+        told = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
+        raise TrainingError(
+            f"step {step.number}: the loss is not finite ({told}). Lower --lr, or train with --precision no; "
+            "--resume goes on from the last checkpoint"
+        )
+    return losses
+
+
+def _terms(
+    recipe: Recipe, processes: Processes, part: Part, counts: dict[str, int], step: Step
+) -> dict[str, torch.Tensor]:
+    try:
+        with processes.autocast():
+            sums = recipe.sums(part, step)
+    except TrainingError as error:
+        raise TrainingError(f"step {step.number}: {error}") from error
+    return {name: value / counts[name] for name, value in sums.items()}
+
+
+def _chunks(indices: list[int], size: int | None) -> Iterator[list[int]]:
+    size = size or max(1, len(indices))
+    for start in range(0, len(indices), size):
+        yield indices[start : start + size]
 
 
 def _progress(show: bool) -> Progress:

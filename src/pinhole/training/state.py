@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from pinhole.training.recipe import Recipe
+
 
 class Run:
     """The folder of one training run.
@@ -20,14 +22,18 @@ class Run:
         out: the folder; it is made.
         settings: what decides the run, as JSON values; a resumed run must have the same.
         resume: go on from the newest checkpoint, where there is one.
+        writes: whether this process is the one that writes; the others only read checkpoints.
 
     Raises:
         ValueError: the folder holds a run and `resume` is off, or that run had other settings.
     """
 
-    def __init__(self, out: Path, settings: dict[str, Any], resume: bool) -> None:
-        self.out = out
+    def __init__(self, out: Path, settings: dict[str, Any], resume: bool, writes: bool = True) -> None:
+        self.out, self._writes = out, writes
         self._checkpoints, self._log = out / "checkpoints", out / "log.jsonl"
+        if not writes:
+            return
+        settings = json.loads(json.dumps(settings))
         described = out / "training.json"
         if described.exists():
             if not resume:
@@ -48,15 +54,19 @@ class Run:
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one step's record."""
+        if not self._writes:
+            return
         with self._log.open("a") as file:
             file.write(json.dumps(record) + "\n")
 
-    def save(self, step: int, method: Any, optimizer: Optimizer) -> None:
+    def save(self, step: int, recipe: Recipe, optimizer: Optimizer) -> None:
         """Write a checkpoint; it is complete or absent, and the one before the last is removed."""
+        if not self._writes:
+            return
         target = self._checkpoints / f"step-{step:08d}"
         partial = self._checkpoints / "part"
         shutil.rmtree(partial, ignore_errors=True)
-        method.save_pretrained(partial)
+        recipe.save(partial)
         torch.save({"step": step, "optimizer": optimizer.state_dict()}, partial / "optimizer.pt")
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
@@ -71,7 +81,7 @@ class Run:
 
     def forget_after(self, step: int) -> None:
         """Drop log lines of later steps: they will be taken again."""
-        if self._log.exists():
+        if self._writes and self._log.exists():
             lines = [line for line in self._log.read_text().splitlines() if line.endswith("}")]
             kept = [line for line in lines if json.loads(line)["step"] <= step]
             self._log.write_text("".join(line + "\n" for line in kept))
