@@ -1,4 +1,4 @@
-"""Cues of an encoder the long way: eager attention of one tile at a time, and each patch taken to its token by hand."""
+"""Cues of an encoder the long way: eager attention or hidden states of one tile at a time, taken to tokens by hand."""
 
 from __future__ import annotations
 
@@ -45,10 +45,13 @@ class Tower:
 
         hooks = [getattr(attention, f"{part}_proj").register_forward_hook(keep(part)) for part in "qk"]
         with torch.no_grad():
-            maps = self.model.model.vision_tower(tile[None], output_attentions=True).attentions[layer][0]
+            output = self.model.model.vision_tower(tile[None], output_attentions=True, output_hidden_states=True)
         for hook in hooks:
             hook.remove()
-        values = self.values(cue.removesuffix("+1"), maps, seen["q"], seen["k"])
+        if cue.startswith("encoder_output"):
+            values = output.hidden_states[layer + 1][0]  # the first is the embeddings
+        else:
+            values = self.values(cue.removesuffix("+1"), output.attentions[layer][0], seen["q"], seen["k"])
         return values.reshape(len(values), -1)[int(self.class_token) :]
 
     @staticmethod
@@ -171,8 +174,8 @@ def down_the_columns(tokens: torch.Tensor) -> torch.Tensor:
 
 
 def reading(model: Any, inputs: dict, cue: str) -> torch.Tensor:
-    """A Qwen or GLM encoder: what eager attention of its last block was given and made of it, call by call."""
-    watched, calls = model.model.visual.blocks[-1].attn, []
+    """A Qwen or GLM encoder: what eager attention of its last block was given and made of it, or the block's output."""
+    watched, block, calls = model.model.visual.blocks[-1].attn, model.model.visual.blocks[-1], []
     module = sys.modules[type(watched).__module__]
     original = module.eager_attention_forward
 
@@ -182,9 +185,17 @@ def reading(model: Any, inputs: dict, cue: str) -> torch.Tensor:
             calls.append(key[0].transpose(0, 1) if cue == "encoder_keys" else weights[0].mean(0).mean(0))
         return output, weights
 
+    def through(*args: Any, **kwargs: Any) -> torch.Tensor:
+        calls.append(type(block).forward(block, *args, **kwargs))
+        return calls[-1]
+
+    if cue == "encoder_output":
+        patch = mock.patch.object(block, "forward", through)
+    else:
+        patch = mock.patch.object(module, "eager_attention_forward", forward)
     kind = "video" if "video_grid_thw" in inputs else "image"
     pixels = inputs["pixel_values_videos" if kind == "video" else "pixel_values"]
-    with mock.patch.object(module, "eager_attention_forward", forward), torch.no_grad():
+    with patch, torch.no_grad():
         getattr(model.model, f"get_{kind}_features")(pixels, inputs[f"{kind}_grid_thw"])
     values = torch.cat(calls)
     return values.reshape(len(values) // 4, 4, -1).mean(1)

@@ -58,7 +58,7 @@ def test_the_reader_of_imports_sees_them():
     assert "pinhole.scenes.checkpoint" in imported(ROOT / "loading.py"), "imports inside functions count"
 
 
-@pytest.mark.parametrize("module", [*DATA, "hub"])
+@pytest.mark.parametrize("module", [*DATA, "hub", "text_tower"])
 def test_the_ground_stands_on_nothing_but_ground(module):
     used = imported(ROOT / f"{module}.py")
     assert used == within(used, *(f"pinhole.{name}" for name in DATA))
@@ -66,7 +66,8 @@ def test_the_ground_stands_on_nothing_but_ground(module):
 
 def test_methods_know_no_family_and_families_no_method():
     for path in (ROOT / "methods").glob("*.py"):
-        allowed = within(imported(path), *(f"pinhole.{name}" for name in (*DATA, "method", "layer_method", "hub")))
+        grounds = (*DATA, "method", "layer_method", "hub", "text_tower")
+        allowed = within(imported(path), *(f"pinhole.{name}" for name in grounds))
         assert imported(path) == allowed, path
     for path in (ROOT / "families").glob("*.py"):
         allowed = within(imported(path), *(f"pinhole.{name}" for name in (*DATA, "families", "models")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,7 +63,7 @@ def load(
     Args:
         name: a checkpoint folder, a hub name, or "embedded".
         dtype: "auto" is the checkpoint's own; else a torch dtype's name, such as "bfloat16".
-        device: such as "cuda"; None is a GPU where there is one, else the CPU.
+        device: such as "cuda"; None is the GPU of this process where there is one, else the CPU.
         device_map: spreads the model over devices, as in transformers: "auto", or a dict; `device` must be None.
         attn_implementation: one of `ATTENTION`, or the hub name of a kernel; None is transformers' choice.
         quantization: "4bit" (NF4, computing in the model's dtype) or "8bit", both by bitsandbytes: of every linear
@@ -84,7 +85,7 @@ def load(
     if quantization:
         options["quantization_config"] = _bitsandbytes(quantization, dtype, config)
     if device_map is None and device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
     if quantization or config.get("quantization_config"):
         device_map = device_map or {"": device}  # weights are packed while they are put on their device
     try:

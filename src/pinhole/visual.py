@@ -10,7 +10,7 @@ import torch
 
 from pinhole.layout import Layout
 
-PER_PROMPT = frozenset({"prompt_embeddings"})
+PER_PROMPT = frozenset({"prompt_ids", "prompt_embeddings"})
 """The cues that have no entry for each visual token."""
 
 

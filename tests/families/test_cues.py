@@ -24,8 +24,9 @@ from zoo import model_of
 from zoo.parts import IMAGE, randomized, text
 from zoo.parts import tower as encoder_config
 
-CLS = {"cls_attention", "cls_attention_joint", "received_attention", "encoder_keys"}
-PATCHES = {"received_attention", "encoder_keys"}
+PATCHES = {"received_attention", "encoder_keys", "encoder_output"}
+CLS = {"cls_attention", "cls_attention_joint"} | PATCHES
+WORDS = {"prompt_ids", "prompt_embeddings"}
 
 
 def and_next(names: set[str]) -> set[str]:
@@ -90,8 +91,8 @@ class TestValues:
         visuals, plain = encoded(model, inputs, PROVIDED[name]), eager(model)
         for cue in PROVIDED[name]:
             tolerance = (
-                5e-6 if cue.startswith("encoder_keys") else 1e-6
-            )  # keys are not shares: rounding is of their size
+                5e-6 if cue.startswith("encoder_") else 1e-6
+            )  # keys and states are not shares: rounding is of their size
             close(joined(visuals, cue), encoder_cue(name, plain, inputs, cue), tolerance)
 
     @pytest.mark.parametrize("count", [1, 2])
@@ -107,9 +108,10 @@ class TestValues:
             maps = eager_of(name)(**inputs, output_attentions=True).attentions[0][0].mean(0)
         expected = torch.stack([torch.stack([maps[row, place] for row in asked]) for place in places])
         close(joined(visuals, "first_layer_attention"), expected)
-        words = model.get_input_embeddings()(inputs["input_ids"][0, asked])
+        words = inputs["input_ids"][0, asked]
         for visual in visuals:
-            assert torch.equal(visual.tokens.cues["prompt_embeddings"], words)
+            assert torch.equal(visual.tokens.cues["prompt_ids"], words)
+            assert torch.equal(visual.tokens.cues["prompt_embeddings"], model.get_input_embeddings()(words))
 
     @pytest.mark.parametrize("side", ["left", "right"])
     @every_case
@@ -137,6 +139,9 @@ class TestValues:
             n, d = visual.tokens.x.shape
             for cue, values in visual.tokens.cues.items():
                 attention = "attention" in cue
+                if cue == "prompt_ids":
+                    assert (values.dtype, values.dim()) == (torch.int64, 1)
+                    continue
                 assert values.dtype == (torch.float32 if attention else model.dtype)
                 assert len(values) == n if cue != "prompt_embeddings" else values.shape[1] == d
                 assert values.dim() == (3 if "keys" in cue else 1 if attention and cue not in PROMPT_CUES else 2)
@@ -399,8 +404,13 @@ class Top(TrainingFree):
 
     def reduce(self, image):
         values = image.cues[self.cue]
-        assert self.cue == "prompt_embeddings" or len(values) == image.n
-        score = values.reshape(image.n, -1).sum(-1) if self.cue != "prompt_embeddings" else image.x @ values.mean(0)
+        assert self.cue in WORDS or len(values) == image.n
+        if self.cue == "prompt_ids":
+            score = image.x @ torch.cos(values.double().sum() + torch.arange(image.x.shape[1])).to(image.x)
+        elif self.cue == "prompt_embeddings":
+            score = image.x @ values.mean(0)
+        else:
+            score = values.reshape(image.n, -1).sum(-1)
         return Reduction.select(score.topk(self.count(image.n)).indices.sort().values, image.n)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import math
@@ -12,9 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pinhole import VisualTokens
+import tiny_clip
+import zoo
+from checkpoints import opened, picture
+from pinhole import Session, VisualTokens, compress
+from pinhole.encoding import encode_turn
+from pinhole.families import family_of
 from pinhole.layout import Layout
 from pinhole.methods.cdpruner import CDPruner
+from pinhole.registry import MethodSpec
+from pinhole.transcript import Transcript
+
+NAMES = {"tower": "openai/clip-vit-large-patch14-336", "tokenizer": "llava-hf/llava-1.5-7b-hf"}
 
 
 def image(x: torch.Tensor, words: torch.Tensor | None = None, pixels: torch.Tensor | None = None) -> VisualTokens:
@@ -202,6 +212,77 @@ def test_clips_two_towers_can_be_handed_over():
     assert got.tolist() == by_determinants(kernel(x.tolist(), [-c for c in cosine]), 5)
 
 
+def test_clips_text_tower_by_name_equals_clip_and_the_formula(tmp_path):
+    """LLaVA-1.5 as a user has it, with the encoder of a CLIP checkpoint, and each prompt with a question of its own."""
+    clip, (model, processor) = tiny_clip.write(tmp_path / "clip"), opened("llava")
+    model = copy.deepcopy(model)
+    model.model.vision_tower.load_state_dict(clip.vision_model.state_dict())
+    processor.tokenizer.save_pretrained(tmp_path / "llava")
+    method = CDPruner(keep=5, tower=str(tmp_path / "clip"), tokenizer=str(tmp_path / "llava"))
+    asked = ["What colour is the circle on the left?", "red box"]
+    texts = [Transcript(processor).question(text, 1) for text in asked]
+    inputs = encode_turn(model, processor, texts, [picture(0), picture(0)])
+    expected = []
+    for pixels, text in zip(inputs["pixel_values"], asked, strict=True):
+        read = hf.CLIPTokenizer.from_pretrained(tmp_path / "clip")(text, return_tensors="pt")
+        with torch.no_grad():
+            x = model.get_image_features(pixels[None]).pooler_output[0]
+            states = clip.vision_model(pixels[None], output_hidden_states=True).hidden_states[-2][0, 1:]
+            patches = clip.visual_projection(clip.vision_model.post_layernorm(states)).tolist()
+            b = clip.get_text_features(**read).pooler_output[0].tolist()
+        cosine = [dot(a, b) / math.sqrt(dot(a, a) * dot(b, b)) for a in patches]
+        expected.append(by_determinants(kernel(x.tolist(), [-c for c in cosine]), 5))
+    with compress(model, method) as compression, torch.no_grad():
+        model(**inputs)
+        assert [reduction.indices.tolist() for reduction in compression.reductions] == expected
+    assert expected[0] != expected[1]
+    session = Session(model, method)
+    session.ask(inputs, max_new_tokens=2, do_sample=False)
+    assert [reduction.indices.tolist() for reduction in session.reductions] == expected
+
+
+@pytest.mark.parametrize(("name", "modality"), [("llava_next", "image"), ("llava_next_video", "video")])
+def test_tiles_and_frames_of_a_batch_are_compared_as_each_row_alone(name, modality, tmp_path):
+    tiny_clip.write(tmp_path / "clip")
+    opened("llava")[1].tokenizer.save_pretrained(tmp_path / "llava")
+    method = CDPruner(keep=0.4, tower=str(tmp_path / "clip"), tokenizer=str(tmp_path / "llava"))
+    model = zoo.model_of(name)
+    rows = zoo.rows(name, model, modality, batch=3)
+
+    def decided(inputs: dict[str, torch.Tensor]) -> list[list[int]]:
+        with compress(model, method) as compression, torch.no_grad():
+            model(**inputs)
+            return [reduction.indices.tolist() for reduction in compression.reductions]
+
+    alone = [indices for row in rows for indices in decided(row)]
+    assert decided(zoo.together(rows)) == decided(zoo.together(rows, "right")) == alone
+    visuals = [visual.tokens for row in rows for visual in family_of(model).encode(row)[0]]
+    for tokens, indices in zip(visuals, alone, strict=True):
+        assert len(indices) == method.count(tokens.n)
+        assert not tokens.layout.separators[indices].any()
+
+
+@pytest.mark.parametrize("name", ["vipllava", "gemma3"])
+def test_a_tower_is_refused_where_the_encoder_is_not_known(name):
+    method = CDPruner(**NAMES)
+    with pytest.raises(ValueError, match=f"needs encoder_output, which models of type '{name}' do not give"):
+        Session(zoo.model_of(name), method)
+
+
+def test_what_it_needs_follows_the_settings():
+    assert CDPruner.needs == CDPruner().needs == {"prompt_embeddings"}
+    assert CDPruner(**NAMES).needs == {"encoder_output", "prompt_ids"}
+    assert CDPruner(similarity=dot).needs == frozenset()
+
+
+def test_a_tower_is_named_on_the_command_line():
+    text = "cdpruner:keep=0.25,tower=openai/clip-vit-large-patch14-336,tokenizer=llava-hf/llava-1.5-7b-hf"
+    method = MethodSpec.parse(text).build(32)
+    assert method == CDPruner(keep=0.25, **NAMES)
+    folders = MethodSpec.parse("cdpruner:tower=/models/clip-336,tokenizer=./llava").build(32)
+    assert (folders.tower, folders.tokenizer) == ("/models/clip-336", "./llava")
+
+
 def test_no_pick_waits_for_the_device():
     class Waits(TorchDispatchMode):
         count = 0
@@ -224,8 +305,10 @@ def test_flops_count_kernel_cosines_and_cholesky_steps():
 
 
 def test_settings_are_json():
-    assert json.loads(json.dumps(CDPruner(theta=0.5).settings())) == {"theta": 0.5, "similarity": None, "invert": False}
+    none = {"theta": None, "similarity": None, "invert": False, "tower": None, "tokenizer": None}
+    assert json.loads(json.dumps(CDPruner(theta=0.5).settings())) == {**none, "theta": 0.5}
     assert CDPruner(similarity=dot).settings()["similarity"] == "dot"
+    assert json.loads(json.dumps(CDPruner(**NAMES).settings())) == {**none, **NAMES}
 
 
 @pytest.mark.parametrize(
@@ -235,6 +318,12 @@ def test_settings_are_json():
         ({"theta": -0.1}, ValueError, r"theta lies in \[0, 1\)"),
         ({"similarity": "clip"}, TypeError, "given in Python"),
         ({"keep": 1.5}, ValueError, "keep as a share"),
+        ({"tower": "a/clip"}, ValueError, "tower and tokenizer go together, got 'a/clip' and None: name the CLIP"),
+        ({"tokenizer": "a/llava"}, ValueError, "tower and tokenizer go together, got None and 'a/llava'"),
+        ({**NAMES, "tower": ""}, ValueError, "tower and tokenizer go together"),
+        ({**NAMES, "similarity": dot}, ValueError, "leave similarity and invert out, or tower"),
+        ({**NAMES, "invert": True}, ValueError, "leave similarity and invert out, or tower"),
+        ({**NAMES, "tower": 336}, TypeError, "folders or hub names, got 336 and"),
     ],
 )
 def test_settings_out_of_range_are_refused(fields, error, message):

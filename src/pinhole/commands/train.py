@@ -53,6 +53,9 @@ def train(
     gradient_checkpointing: Annotated[
         bool | None, typer.Option("--gradient-checkpointing", help="Less memory for the LLM's layers, more time.")
     ] = None,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="Spread the LLM's weights over the processes of accelerate launch (FSDP).")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     cache: Annotated[
         Path | None, typer.Option(help="Folder that keeps what stays the same, such as the teacher's outputs.")
@@ -104,6 +107,7 @@ def train(
         resume=resume,
         labels=labels,
         cache=cache,
+        shard=shard,
         show_progress=not quiet,
     )
     console.print(f"saved {spec.name} in {out}; use it as {spec.name}:{out}")

@@ -1,4 +1,4 @@
-"""What an encoder's attention tells about its patches, without eager attention and without keeping a map of it.
+"""What an encoder tells about its patches, without eager attention and without keeping a map of it.
 
 A method names the cues it reads in `needs`; they come in `VisualTokens.cues`. Attention is float32, nothing has
 gradients. The cues of a model's encoder, at the layer whose output the projector reads:
@@ -9,6 +9,7 @@ gradients. The cues of a model's encoder, at the layer whose output the projecto
 - `received_attention` (n,): attention that each patch receives from the tokens of its tile (of its image, frame or
   window where the encoder reads no tiles), mean over these tokens and heads.
 - `encoder_keys` (n, heads, head_dim): key vectors, as the attention kernel gets them.
+- `encoder_output` (n, c): the layer's output, which is what the projector reads, before any norm that follows.
 
 Under the same name with `+1` behind, where there is one: at the layer after. Where several patches become one visual
 token, its cue is made of theirs as its feature is, or is their mean where a learned layer makes the feature. Newlines
@@ -32,6 +33,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 NEXT = "+1"
+OUTPUT = "encoder_output"
 _WEIGHTS_AT_ONCE = 2**24
 
 
@@ -96,22 +98,29 @@ class Encoder:
     """A vision encoder, as far as cues need to know it.
 
     Attributes:
-        attentions: its attention modules, layer by layer.
-        layer: the number of the layer whose output the projector reads.
+        layers: its layers, each of which gives the states of all tokens, (B, T, c) or (N, c).
+        layer: the number of the one whose output the projector reads.
+        attention: what a layer calls its attention module.
         class_token: whether each tile starts with a [CLS] token.
         dropped: how many tokens at the start of each tile become no visual tokens.
     """
 
-    attentions: Sequence[torch.nn.Module]
+    layers: Sequence[torch.nn.Module]
     layer: int
+    attention: str = "self_attn"
     class_token: bool = False
     dropped: int = 0
 
     @property
+    def attentions(self) -> list[torch.nn.Module]:
+        """The attention modules, layer by layer."""
+        return [getattr(layer, self.attention) for layer in self.layers]
+
+    @property
     def cues(self) -> frozenset[str]:
         """The cues there are."""
-        kinds = {name for name in _CUES if self.class_token or not name.startswith("cls")}
-        has_next = self.layer + 1 < len(self.attentions)
+        kinds = {name for name in (*_CUES, OUTPUT) if self.class_token or not name.startswith("cls")}
+        has_next = self.layer + 1 < len(self.layers)
         return frozenset(kinds | {name + NEXT for name in kinds if has_next})
 
 
@@ -123,11 +132,15 @@ def tower(config: PretrainedConfig, vision_tower: PreTrainedModel, inputs: dict[
     kind = config.vision_config.model_type
     if kind not in _CLASS_TOKEN:
         return None
-    return selected(config, [layer.self_attn for layer in vision_tower.encoder.layers], _CLASS_TOKEN[kind], inputs)
+    return selected(config, vision_tower.encoder.layers, _CLASS_TOKEN[kind], inputs)
 
 
 def selected(
-    config: PretrainedConfig, attentions: Sequence[torch.nn.Module], class_token: bool, inputs: dict[str, Any]
+    config: PretrainedConfig,
+    layers: Sequence[torch.nn.Module],
+    class_token: bool,
+    inputs: dict[str, Any],
+    attention: str = "self_attn",
 ) -> Encoder | None:
     """The encoder of a model with `vision_feature_layer` and `vision_feature_select_strategy`.
 
@@ -135,9 +148,10 @@ def selected(
 
     Args:
         config: the model's; `inputs` may name others.
-        attentions: as in `Encoder`.
+        layers: as in `Encoder`.
         class_token: as in `Encoder`.
         inputs: the model's inputs.
+        attention: as in `Encoder`.
     """
     given = {
         name: getattr(config, name) if inputs.get(name) is None else inputs[name]
@@ -146,10 +160,11 @@ def selected(
     state = given["vision_feature_layer"]
     if not isinstance(state, int):
         return None
-    layer = state % (len(attentions) + 1) - 1  # the first hidden state is the embeddings
+    layer = state % (len(layers) + 1) - 1  # the first hidden state is the embeddings
     if layer < 0:
         return None
-    return Encoder(attentions, layer, class_token, int(given["vision_feature_select_strategy"] == "default"))
+    dropped = int(given["vision_feature_select_strategy"] == "default")
+    return Encoder(layers, layer, attention, class_token, dropped)
 
 
 @contextlib.contextmanager
@@ -157,8 +172,8 @@ def recorded(encoder: Encoder | None, names: Set[str]) -> Iterator[dict[str, lis
     """While the block runs the encoder, collect cues of its patches.
 
     Yields:
-        for each name in `names`, one tensor (patches, ...) for each time that the encoder called its attention: tile
-        by tile, image by image or window by window.
+        for each name in `names`, one tensor (patches, ...) for each time that the encoder called its attention, or its
+        layer: tile by tile, image by image or window by window.
 
     Raises:
         ValueError: there is no such cue.
@@ -172,6 +187,9 @@ def recorded(encoder: Encoder | None, names: Set[str]) -> Iterator[dict[str, lis
             if encoder and wanted:
                 note = _collector(wanted, encoder.dropped, calls)
                 stack.enter_context(watched(encoder.attentions[encoder.layer + step], note))
+            if encoder and OUTPUT + suffix in names:
+                hook = _output_collector(encoder.dropped, calls[OUTPUT + suffix])
+                stack.callback(encoder.layers[encoder.layer + step].register_forward_hook(hook).remove)
         yield calls
 
 
@@ -185,24 +203,42 @@ def _collector(
     return note
 
 
+def _output_collector(dropped: int, outputs: list[torch.Tensor]) -> Callable[..., None]:
+    def note(_module: torch.nn.Module, _args: Any, states: torch.Tensor) -> None:
+        outputs.append(states.detach()[..., dropped:, :].flatten(0, -2))
+
+    return note
+
+
 @contextlib.contextmanager
 def watched(module: torch.nn.Module, note: Callable[[Call], None]) -> Iterator[None]:
-    """Show `note` every call of one attention module, without gradients.
-
-    The module goes on with the kernel that it had. All that is changed, and changed back when the block ends, is the
-    implementation that this one module reads from a configuration of its own: layers share theirs.
-    """
+    """Show `note` every call of one attention module, without gradients; it goes on with the kernel that it had."""
     own: Any = module.config
-    name = f"pinhole-{id(module)}"
-    kernel = ALL_ATTENTION_FUNCTIONS.get_interface(
-        own._attn_implementation, getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
-    )
+    eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    kernel = ALL_ATTENTION_FUNCTIONS.get_interface(own._attn_implementation, eager)
 
     def attend(module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         note(Call(query.detach(), key.detach(), kwargs["scaling"], kwargs.get("sliding_window")))
+        return kernel(module, query, key, *args, **kwargs)
+
+    with replaced(module, attend):
+        yield
+
+
+@contextlib.contextmanager
+def replaced(module: torch.nn.Module, function: Callable[..., Any]) -> Iterator[None]:
+    """While the block runs, one attention module calls `function` in its kernel's place, with what the kernel gets.
+
+    All that is changed, and changed back when the block ends, is the implementation that this one module reads from a
+    configuration of its own: layers share theirs.
+    """
+    own: Any = module.config
+    name = f"pinhole-{id(module)}"
+
+    def attend(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
         module.config = own  # FlashAttention's kernels read their own name from it
         try:
-            return kernel(module, query, key, *args, **kwargs)
+            return function(module, *args, **kwargs)
         finally:
             module.config = redirected
 

@@ -1,8 +1,9 @@
-"""What a model's own input says about the question: its embeddings, and the LLM's first look from it at the image.
+"""What a model's own input says about the question: its words, and the LLM's first look from it at the image.
 
 The instruction is what stands behind the last visual token of the row: T tokens, padding aside. Answers that a prompt
 holds belong to it; earlier turns of a `Session` do not, as each turn is read by itself.
 
+- `prompt_ids` (T,): its token ids, int64, the same for every image of the row.
 - `prompt_embeddings` (T, d): its input embeddings, the same for every image of the row.
 - `first_layer_attention` (n, T): attention from each of its tokens to each visual token in the LLM's first layer, mean
   over heads, float32. The softmax runs over the row's uncompressed prompt up to that token, as far back as the layer
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pinhole.families.base import Family
 from pinhole.families.parts import Visual
 
-PROMPT_CUES = frozenset({"prompt_embeddings", "first_layer_attention"})
+PROMPT_CUES = frozenset({"prompt_ids", "prompt_embeddings", "first_layer_attention"})
 
 
 class _Seen(Exception):  # noqa: N818 - not an error: it ends a forward pass whose rest is not needed
@@ -56,14 +57,15 @@ def with_prompt_cues(family: Family, inputs: dict[str, Any], visuals: list[Visua
         real = mask[row].nonzero()[:, 0]
         ids = inputs["input_ids"][row : row + 1, real]
         instruction = _instruction(row, real, mine)
-        words = family.model.get_input_embeddings()(ids[0, instruction])
+        words = ids[0, instruction]
+        embeddings = family.model.get_input_embeddings()(words)
         attention = None
         if positions is not None:
             known = {name: inputs[name][row : row + 1, real] for name in family.token_inputs if name in inputs}
             call = _first_layer(family, mine, input_ids=ids, position_ids=positions[..., row : row + 1, real], **known)
             attention = _attention(call, instruction)
         for visual in mine:
-            cues = {**visual.tokens.cues, "prompt_embeddings": words}
+            cues = {**visual.tokens.cues, "prompt_ids": words, "prompt_embeddings": embeddings}
             if attention is not None:
                 cues["first_layer_attention"] = attention[torch.searchsorted(real, visual.columns)]
             result.append(replace(visual, tokens=replace(visual.tokens, cues={name: cues[name] for name in needs})))

@@ -22,7 +22,7 @@ class InternVL(Sized):
     def encoder(self, inputs: dict[str, Any]) -> Encoder | None:
         """InternViT, which reads every tile by itself."""
         layers = self.model.base_model.vision_tower.encoder.layer
-        return selected(self.model.config, [layer.attention for layer in layers], True, inputs)
+        return selected(self.model.config, layers, True, inputs, attention="attention")
 
     def per_token(self, modality: str, inputs: dict[str, Any], patches: torch.Tensor) -> torch.Tensor:
         """The mean over the patches that the pixel shuffle makes one token of."""

@@ -40,7 +40,7 @@ class Qwen2VL(Family):
     def encoder(self, inputs: dict[str, Any]) -> Encoder:
         """Attention within each image, or within each step in time of a video; the last layer is what is read."""
         blocks = self.model.base_model.visual.blocks
-        return Encoder([block.attn for block in blocks], len(blocks) - 1)
+        return Encoder(blocks, len(blocks) - 1, attention="attn")
 
     def per_token(self, modality: str, inputs: dict[str, Any], patches: torch.Tensor) -> torch.Tensor:
         """The mean over the patches that are merged: they follow each other."""

@@ -26,9 +26,7 @@ class Vila(Family):
     def encoder(self, inputs: dict[str, Any]) -> Encoder | None:
         """SigLIP."""
         layers = self.model.base_model.vision_tower.encoder.layers
-        return Encoder(
-            [layer.self_attn for layer in layers], self.model.config.vision_feature_layer % (len(layers) + 1) - 1
-        )
+        return Encoder(layers, self.model.config.vision_feature_layer % (len(layers) + 1) - 1)
 
     def per_token(self, modality: str, inputs: dict[str, Any], patches: torch.Tensor) -> torch.Tensor:
         """The mean over the patches that are joined; the grid's edge may have fewer."""

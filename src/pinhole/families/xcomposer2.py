@@ -34,7 +34,7 @@ class XComposer2(Family):
     def encoder(self, inputs: dict[str, Any]) -> Encoder | None:
         """CLIP, whose last layer the projector reads."""
         layers = self.model.base_model.vision_tower.encoder.layers
-        return Encoder([layer.self_attn for layer in layers], len(layers) - 1, class_token=True, dropped=1)
+        return Encoder(layers, len(layers) - 1, class_token=True, dropped=1)
 
     def per_token(self, modality: str, inputs: dict[str, Any], patches: torch.Tensor) -> torch.Tensor:
         """The mean over the two by two patches that the projector joins; separators have 0."""

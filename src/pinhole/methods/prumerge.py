@@ -32,14 +32,10 @@ class _Merging(TrainingFree):
     def __post_init__(self) -> None:
         if self.keep is not None:
             super().__post_init__()
-        if self.k < 1:
-            raise ValueError(f"k is at least 1, got {self.k}")
-        if self.among not in ("all", "dropped"):
-            raise ValueError(f"among is all or dropped, got {self.among!r}")
-        if self.fence < 0:
-            raise ValueError(f"fence is at least 0, got {self.fence}")
-        if self.layer not in ("after", "own"):
-            raise ValueError(f"layer is after or own, got {self.layer!r}")
+        if self.k < 1 or self.fence < 0:
+            raise ValueError(f"k is at least 1 and fence at least 0, got {self.k} and {self.fence}")
+        if self.among not in ("all", "dropped") or self.layer not in ("after", "own"):
+            raise ValueError(f"among is all or dropped, layer is after or own; got {self.among!r} and {self.layer!r}")
         object.__setattr__(self, "needs", frozenset({self._cue("cls_attention_joint"), self._cue("encoder_keys")}))
 
     def _cue(self, name: str) -> str:
@@ -92,16 +88,13 @@ class PruMerge(_Merging):
     after the one that the projector reads, heads taken as one; weights do not sum to 1; most attended tokens first.
 
     Where this deviates:
-
     - Projected tokens are merged; the public code merges before the projector.
-    - All tiles or frames are compared as one sequence. Separators go.
-    - Where no token was left out, no token of zeros sums them up.
+    - All tiles or frames are compared as one sequence; separators go; no token of zeros sums up nothing.
 
     Attributes:
         keep: share or count, the last token included; or None, the method's own count: as many as are outliers.
         k: nearest tokens that are added.
-        among: where they are looked for: among "all" other tokens, as the public code does, or among the "dropped", as
-            the paper's text has it.
+        among: where they are looked for: "all" other tokens, as in the public code, or the "dropped", as in the text.
         fence: outliers have this many interquartile ranges more attention than the third quartile.
         layer: whose attention and keys: those of the encoder layer "after" the one that the projector reads, as in the
             public code, or that layer's "own", for models whose projector reads the last.

@@ -23,7 +23,7 @@ class VisionSelector(
     image. The mean over j passes through the product: s_i = q_i mean_j(k_j) / sqrt(h), and mean_j(k_j) is the key of
     the mean token: n d + 2 d h multiplications do for 2 n d h + n^2 h, and the (n, n) matrix is never formed.
 
-    `reduce` gives no gradients; `forward` does, and is what a soft top-k is put on in training. The parameters are
+    `reduce` gives no gradients; `forward` does, and `pinhole.training.selection` puts a soft top-k on it. The parameters are
     named as in the published checkpoints, there behind "visual.importance_scorer.".
 
     Where the published code differs: it shares one budget out over all images of a prompt, here each has its own; it
@@ -40,6 +40,7 @@ class VisionSelector(
 
     name = "visionselector"
     paper = "VisionSelector, arXiv 2510.16598"
+    recipe = "selection"
 
     def __init__(self, width: int, keep: Keep = 0.1, hidden: int | None = None, init_std: float = 1e-4) -> None:
         super().__init__()

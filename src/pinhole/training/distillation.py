@@ -5,21 +5,15 @@ from __future__ import annotations
 import copy
 import random
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from pinhole.budget import Keep, check_keep
-from pinhole.data import digest
-from pinhole.decide import check
-from pinhole.devices import input_device
-from pinhole.families import family_of
-from pinhole.method import Learned
 from pinhole.reduction import Reduction
-from pinhole.training.examples import batch_of
 from pinhole.training.objectives import forward_kl, largest_column_sum, row_entropy
-from pinhole.training.recipe import Part, Recipe, Step, Task, TrainingError, as_json, options_from
+from pinhole.training.on_dialogues import OnDialogues
+from pinhole.training.recipe import Part, Step, Task, TrainingError
 from pinhole.training.teacher import Teacher, answer_log_probs
 
 
@@ -53,48 +47,23 @@ class DistillationOptions:
             raise ValueError(f"scales are factors above 0, and at most 4; got {self.scales}")
 
 
-class Distillation(Recipe):
-    """All turns of a dialogue in one sequence; the loss compares what both say at every token of every answer."""
+class Distillation(OnDialogues):
+    """The loss compares what both models say at every token of every answer."""
 
     options = DistillationOptions
 
     def __init__(self, task: Task) -> None:
-        self._family = family_of(task.model)
-        self._options: DistillationOptions = options_from(self.options, task.options)
+        super().__init__(task)
         if self._options.scales and task.cache:
             raise ValueError("pictures that are resized at each step cannot be cached: give scales or a cache")
-        method = task.spec.build(self._family.width, seed=task.settings.seed)
-        assert isinstance(method, Learned)
-        check(method, self._family)
-        self._method = method
-        self._method.to(input_device(task.model)).train()
-        self._task, self._data = task, digest(task.dialogues)
         self._teacher = Teacher(self._family, task.cache, self._data)
-
-    @property
-    def size(self) -> int:
-        """Dialogues."""
-        return len(self._task.dialogues)
-
-    @property
-    def parameters(self) -> list[torch.nn.Parameter]:
-        """All of the method's."""
-        return list(self._method.parameters())
-
-    def described(self) -> dict[str, Any]:
-        """The method, its settings and the data."""
-        spec = self._task.spec
-        own = {"method": spec.name, "from": spec.source, "keep": self._method.keep, **self._method.settings()}
-        return {**own, **as_json(self._options), "data": self._data}
 
     def read(self, indices: list[int], step: Step) -> Part:
         """Tokenise dialogues and load their pictures."""
-        dialogues = [self._task.dialogues[i] for i in indices]
-        scale = _drawn(self._options.scales, step) or 1.0
-        inputs = batch_of(self._family.model, self._task.processor, dialogues, scale)
-        images = sum(len(dialogue.images) for dialogue in dialogues)
-        tokens = int((inputs["labels"][:, 1:] != -100).sum())
-        return Part((indices, inputs), {"kl": tokens, "entropy": images, "collapse": images})
+        inputs, counts = self._read(indices, _drawn(self._options.scales, step) or 1.0)
+        return Part(
+            (indices, inputs), {"kl": counts["tokens"], "entropy": counts["images"], "collapse": counts["images"]}
+        )
 
     def weights(self, step: Step) -> dict[str, float]:
         """The same at every step."""
@@ -118,18 +87,6 @@ class Distillation(Recipe):
             "entropy": torch.stack([row_entropy(p) for p in matrices]).sum(),
             "collapse": torch.stack([largest_column_sum(p) for p in matrices]).sum(),
         }
-
-    def save(self, folder: Path) -> None:
-        """As `from_pretrained` reads it."""
-        self._method.save_pretrained(folder)
-
-    def restore(self, folder: Path) -> None:
-        """Take over weights."""
-        self._method.load_state_dict(type(self._method).from_pretrained(str(folder)).state_dict())
-
-    def finish(self) -> Learned:
-        """The method."""
-        return self._method.eval()
 
 
 def _drawn(values: tuple[Any, ...] | None, step: Step) -> Any:

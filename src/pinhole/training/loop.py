@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.data import Dialogue
+from pinhole.devices import input_device
 from pinhole.registry import MethodSpec
 from pinhole.training.examples import order
 from pinhole.training.memory import light_layers
@@ -37,6 +38,7 @@ def train(
     resume: bool = False,
     labels: Path | None = None,
     cache: Path | None = None,
+    shard: bool = False,
     show_progress: bool = True,
 ) -> Any:
     """Train `spec` on `dialogues` and save it in `out`, ready for `from_pretrained`.
@@ -55,6 +57,7 @@ def train(
         resume: go on with the run in `out`; the result equals that of a run that was never stopped.
         labels: folder written by `pinhole label`, where the method learns from labels.
         cache: folder that keeps what does not change while the method learns, such as the teacher's outputs.
+        shard: spread the weights of the LLM's layers over the processes (FSDP); the model stays so afterwards.
         show_progress: draw a progress bar with the losses.
 
     Returns:
@@ -67,8 +70,10 @@ def train(
     kind = recipe_of(spec)
     settings = settings or kind.defaults
     model.requires_grad_(False).eval()
+    processes = Processes(settings.precision, input_device(model))
+    if shard:
+        processes.shard(model)
     recipe = kind(Task(model, processor, spec, dialogues, settings, options or {}, labels, cache))
-    processes = Processes(settings.precision)
     run = Run(out, {**asdict(settings), **recipe.described()}, resume, processes.is_first)
     processes.wait()
     checkpoint = run.latest() if resume else None

@@ -27,7 +27,7 @@ def light_layers(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
     if not all(isinstance(layer, GradientCheckpointingLayer) for layer in layers):
         kind = model.config.model_type
         raise ValueError(f"the layers of models of type {kind!r} know no gradient checkpointing: leave it off")
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.activation_checkpointing_enable()
     for layer in layers:
         layer.training = True
     try:
@@ -35,4 +35,4 @@ def light_layers(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.training = False
-        model.gradient_checkpointing_disable()
+        model.activation_checkpointing_disable()

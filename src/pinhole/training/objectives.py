@@ -1,4 +1,4 @@
-"""The losses of MetaCompress as pure functions (CVPR 2026, arXiv 2603.21701): L = KL + entropy + collapse."""
+"""The losses as pure functions."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ def forward_kl(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
         student: (T, V) log-probabilities of the compressed model.
     """
     return F.kl_div(student, teacher, log_target=True, reduction="batchmean")
+
+
+def relevance_kl(target: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:
+    """KL(R_v* || f), the mean over images, in nats: the explainability compressor's (ICLR 2026, arXiv 2506.01097).
+
+    Args:
+        target: (B, n) R_v*, probabilities, some of them 0.
+        log_probs: (B, n) what the compressor says.
+    """
+    return F.kl_div(log_probs, target, reduction="batchmean")
 
 
 def row_entropy(p: torch.Tensor) -> torch.Tensor:

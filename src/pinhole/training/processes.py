@@ -8,6 +8,11 @@ from collections.abc import Sequence
 
 import torch
 from accelerate import Accelerator
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from transformers import PreTrainedModel
+
+from pinhole.families import family_of
 
 
 class Processes:
@@ -15,10 +20,11 @@ class Processes:
 
     Args:
         precision: "no" or "bf16".
+        device: of the model.
     """
 
-    def __init__(self, precision: str = "no") -> None:
-        self._accelerator = Accelerator(mixed_precision=precision)
+    def __init__(self, precision: str, device: torch.device) -> None:
+        self._accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=precision)
 
     @property
     def count(self) -> int:
@@ -29,6 +35,23 @@ class Processes:
     def is_first(self) -> bool:
         """Whether this is the one that writes files and shows progress."""
         return self._accelerator.is_main_process
+
+    def shard(self, model: PreTrainedModel) -> None:
+        """Spread the weights of the LLM's layers over the processes: each layer is put together while it computes.
+
+        Raises:
+            ValueError: there is one process, or the weights are quantised or spread already.
+        """
+        if self.count == 1:
+            raise ValueError(
+                "one process has nothing to share: start several with accelerate launch, or leave --shard out"
+            )
+        if len(set(getattr(model, "hf_device_map", {}).values())) > 1 or getattr(model, "is_quantized", False):
+            raise ValueError("weights that are quantised or spread over devices cannot be sharded: leave --shard out")
+        device = self._accelerator.device
+        mesh = init_device_mesh(device.type, (self.count,))
+        for layer in family_of(model).language_model.layers:
+            fully_shard(layer, mesh=mesh)
 
     def share(self, items: Sequence[int]) -> list[int]:
         """What of a batch this process reads."""
