@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -28,6 +30,21 @@ class Context:
         """Nothing yet."""
         nothing = torch.zeros(0, 0, dtype=torch.long, device=device)
         return cls(nothing, nothing, nothing)
+
+    @classmethod
+    def of(cls, inputs: dict[str, Any], token_inputs: Sequence[str]) -> Context:
+        """The tokens of model inputs; `token_inputs` names what a family has for every token."""
+        others = {name: inputs[name] for name in token_inputs if name in inputs}
+        return cls(inputs["input_ids"], inputs["attention_mask"], inputs["position_ids"], others)
+
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """As model inputs."""
+        return {
+            "input_ids": self.input_ids,
+            "attention_mask": self.attention_mask,
+            "position_ids": self.position_ids,
+            **self.token_inputs,
+        }
 
     @property
     def length(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 
@@ -29,6 +29,8 @@ class InputMethod(ABC):
         stage: where in the model it acts.
         recipe: how it learns, by the name in `pinhole.training.recipes`; None where there is nothing to learn.
         keep: share or count of visual tokens that remain; None where a method decides by the content.
+        turns: "first": in a dialogue it decides once, when an image comes. "each": it decides anew at every turn, for
+            every image so far, and the LLM reads the whole dialogue again: for methods that read the question.
     """
 
     name: ClassVar[str]
@@ -37,6 +39,7 @@ class InputMethod(ABC):
     stage: ClassVar[str] = "input"
     recipe: ClassVar[str | None] = None
     keep: Keep | None
+    turns: Literal["first", "each"] = "first"
 
     @abstractmethod
     def reduce(self, image: VisualTokens) -> Reduction:
@@ -75,6 +78,7 @@ class TrainingFree(InputMethod):
 
     def __post_init__(self) -> None:
         check_keep(self.keep)
+        check_turns(self.turns)
 
     def count(self, n: int, layout: Layout | None = None) -> int:
         """As in `InputMethod`; known before anything runs."""
@@ -104,6 +108,16 @@ class Learned(torch.nn.Module, HubWeights, InputMethod):
     def count(self, n: int, layout: Layout | None = None) -> int:
         """As in `InputMethod`; known before anything runs."""
         return kept_tokens(n, self.keep)
+
+
+def check_turns(turns: object) -> None:
+    """Refuse a value of `InputMethod.turns` that there is not.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if turns not in ("first", "each"):
+        raise ValueError(f"turns is first or each, got {turns!r}")
 
 
 def on_patches(image: VisualTokens, m: int | None, decide: Callable[[VisualTokens], Reduction]) -> Reduction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import Any, Unpack
 
 import torch
@@ -18,10 +19,11 @@ from pinhole.plan import Methods, Plan
 from pinhole.reduction import Reduction
 from pinhole.scope import Scope, ScopeOptions
 from pinhole.shrink import shrink
+from pinhole.whole import Whole
 
 
 class Session:
-    """Context and KV cache of B dialogues. Each turn prefills its own tokens only.
+    """Context and KV cache of B dialogues. Each turn prefills its own tokens only, unless the method decides anew.
 
     All state is here: dialogues on one model never meet.
 
@@ -47,6 +49,7 @@ class Session:
         check_scope(self._scope, self._family)
         self._cache = DynamicCache(config=model.config.get_text_config(decoder=True))
         self.context = Context.empty(input_device(model))
+        self._whole = Whole(self.context) if self._method.turns == "each" else None
         self.reductions: list[Reduction] = []
         self._asked = 0
 
@@ -63,12 +66,12 @@ class Session:
 
         A turn that fails leaves the session as it was before.
         """
-        before = self.context, self.reductions, self._asked
+        before = self.context, self._whole, self.reductions, self._asked, self._cache
         cached, state = self._cache.get_seq_length(), state_of(self._cache)
         try:
             return self._ask(dict(inputs), generate)
         except BaseException:
-            self.context, self.reductions, self._asked = before
+            self.context, self._whole, self.reductions, self._asked, self._cache = before
             set_state(self._cache, state, self._cutting)
             self._rewind(cached)
             raise
@@ -84,41 +87,47 @@ class Session:
             raise ValueError("stop strings end one dialogue at a time: give a batch an eos_token_id")
         mask = inputs.setdefault("attention_mask", torch.ones_like(inputs["input_ids"]))
         inputs["position_ids"] = self._family.full_positions(inputs, mask)
-        if self._family.has_pixels(inputs):
-            shrunk = shrink(self._family, inputs, self._method, self._scope)
-            self.reductions = self.reductions + shrunk.reductions
-            inputs = shrunk.inputs
-        self.context = self.context.append(
-            Context(
-                inputs["input_ids"],
-                inputs["attention_mask"],
-                inputs["position_ids"],
-                {name: inputs[name] for name in self._family.token_inputs if name in inputs},
-            )
-        )
+        inputs = self._reduced(inputs)
         self._asked = self.context.length
         features = inputs.get("mm_encoder_outputs")
         if features and not self._cutting:
             features = self._family.ready(features)
         with self._cutting.reading() if self._cutting else contextlib.nullcontext():
             ids = self._model.generate(
-                input_ids=self.context.input_ids,
-                attention_mask=self.context.attention_mask,
-                position_ids=self.context.position_ids,
                 past_key_values=self._cache,
-                **self.context.token_inputs,
+                **self.context.inputs(),
                 **self._without_placeholders(generate),
                 **({"mm_encoder_outputs": features} if features else {}),
             )
         ids = ids if isinstance(ids, torch.Tensor) else ids.sequences
         answer = ids[:, self._asked :]
         said = self._until_end(answer, generate.get("eos_token_id", self._model.generation_config.eos_token_id))
-        self.context = self.context.append(Context(answer, said, (said.cumsum(-1) - 1).clamp_min(0)))
+        heard = Context(answer, said, (said.cumsum(-1) - 1).clamp_min(0))
+        self.context = self.context.append(heard)
+        if self._whole:
+            self._whole = replace(self._whole, context=self._whole.context.append(heard))
         return answer
+
+    def _reduced(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """The turn with fewer visual tokens; the context holds it then. May start the context and its cache anew."""
+        if self._whole:
+            self._whole = self._whole.read(self._family, inputs, self._method)
+            shrunk = self._whole.shrunk(self._family, self._method, self._scope)
+            self.reductions, inputs = shrunk.reductions, shrunk.inputs
+            self._cache = DynamicCache(config=self._model.config.get_text_config(decoder=True))
+            self.context = Context.empty(inputs["input_ids"].device)
+        elif self._family.has_pixels(inputs):
+            shrunk = shrink(self._family, inputs, self._method, self._scope)
+            self.reductions, inputs = self.reductions + shrunk.reductions, shrunk.inputs
+        self.context = self.context.append(Context.of(inputs, self._family.token_inputs))
+        return inputs
 
     def retract(self) -> None:
         """Forget the latest answer, so that another (say the reference) can take its place in the next turn's text."""
         self._rewind(self._asked)
+        if self._whole:
+            answered = self.context.length - self._asked
+            self._whole = replace(self._whole, context=self._whole.context.cut(self._whole.context.length - answered))
         self.context = self.context.cut(self._asked)
 
     def _rewind(self, length: int) -> None:

@@ -305,7 +305,7 @@ def test_flops_count_kernel_cosines_and_cholesky_steps():
 
 
 def test_settings_are_json():
-    none = {"theta": None, "similarity": None, "invert": False, "tower": None, "tokenizer": None}
+    none = {"theta": None, "similarity": None, "invert": False, "tower": None, "tokenizer": None, "turns": "first"}
     assert json.loads(json.dumps(CDPruner(theta=0.5).settings())) == {**none, "theta": 0.5}
     assert CDPruner(similarity=dot).settings()["similarity"] == "dot"
     assert json.loads(json.dumps(CDPruner(**NAMES).settings())) == {**none, **NAMES}

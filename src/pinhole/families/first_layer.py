@@ -34,7 +34,9 @@ class _Seen(Exception):  # noqa: N818 - not an error: it ends a forward pass who
 
 
 @torch.no_grad()
-def with_prompt_cues(family: Family, inputs: dict[str, Any], visuals: list[Visual], needs: Set[str]) -> list[Visual]:
+def with_prompt_cues(
+    family: Family, inputs: dict[str, Any], visuals: list[Visual], needs: Set[str], start: int = 0
+) -> list[Visual]:
     """The same images and videos with those of `needs` among their cues that come from the prompt.
 
     Args:
@@ -42,6 +44,7 @@ def with_prompt_cues(family: Family, inputs: dict[str, Any], visuals: list[Visua
         inputs: the model's inputs.
         visuals: all images and videos in them, row by row.
         needs: names of cues.
+        start: the first column of the turn whose question counts.
 
     Raises:
         ValueError: a row ends with its image.
@@ -56,7 +59,7 @@ def with_prompt_cues(family: Family, inputs: dict[str, Any], visuals: list[Visua
         mine = list(group)
         real = mask[row].nonzero()[:, 0]
         ids = inputs["input_ids"][row : row + 1, real]
-        instruction = _instruction(row, real, mine)
+        instruction = _instruction(row, real, mine, start)
         words = ids[0, instruction]
         embeddings = family.model.get_input_embeddings()(words)
         attention = None
@@ -72,10 +75,10 @@ def with_prompt_cues(family: Family, inputs: dict[str, Any], visuals: list[Visua
     return result
 
 
-def _instruction(row: int, real: torch.Tensor, visuals: list[Visual]) -> torch.Tensor:
+def _instruction(row: int, real: torch.Tensor, visuals: list[Visual], start: int) -> torch.Tensor:
     """Which of the row's real columns (L,) hold the instruction: (T,) indices into them."""
     last = max(int(visual.columns[-1]) for visual in visuals)
-    instruction = (real > last).nonzero()[:, 0]
+    instruction = (real > max(last, start - 1)).nonzero()[:, 0]
     if not len(instruction):
         raise ValueError(
             f"row {row} of the batch ends with its {visuals[-1].modality}, and this method reads the question: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +52,7 @@ class CDPruner(TrainingFree):
             projector reads, behind CLIP's last norm and projection.
         tokenizer: folder or hub name of the LVLM's own tokenizer, for `tower`: makes text of the instruction's ids,
             without special tokens and what the chat template prints behind a question ("ASSISTANT:").
+        turns: whose question counts in a dialogue: the "first" one's, or "each" turn's, at which all is read anew.
     """
 
     name = "cdpruner"
@@ -62,6 +63,7 @@ class CDPruner(TrainingFree):
     invert: bool = False
     tower: str | None = None
     tokenizer: str | None = None
+    turns: Literal["first", "each"] = "first"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,8 +82,7 @@ class CDPruner(TrainingFree):
         if self.tower and (self.similarity is not None or self.invert):
             raise ValueError("tower gives the cosine and its sign: leave similarity and invert out, or tower")
         if self.tower or self.similarity is not None:
-            cues = {"encoder_output", "prompt_ids"} if self.tower else ()
-            object.__setattr__(self, "needs", frozenset(cues))
+            object.__setattr__(self, "needs", frozenset({"encoder_output", "prompt_ids"} if self.tower else ()))
 
     @torch.no_grad()
     def reduce(self, image: VisualTokens) -> Reduction:
