@@ -85,7 +85,7 @@ def load(
     if quantization:
         options["quantization_config"] = _bitsandbytes(quantization, dtype, config)
     if device_map is None and device is None:
-        device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
     if quantization or config.get("quantization_config"):
         device_map = device_map or {"": device}  # weights are packed while they are put on their device
     try:
