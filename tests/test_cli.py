@@ -32,14 +32,17 @@ def pinhole(monkeypatch, capsys):
     return call
 
 
+COMMANDS = ("methods", "train", "eval", "chat", "label", "overlap", "vtw-search", "scenes", "quickstart")
+
+
 def test_help_lists_every_command(pinhole):
     code, out, _ = pinhole("--help")
     assert code == 0
-    for command in ("methods", "train", "eval", "chat", "scenes", "quickstart"):
+    for command in COMMANDS:
         assert f"  {command} " in out
 
 
-@pytest.mark.parametrize("command", ["methods", "train", "eval", "chat", "scenes", "quickstart"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_of_every_command_is_explained(command):
     group = typer.main.get_command(cli.app)
     params = group.commands[command].params

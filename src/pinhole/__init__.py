@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pinhole.adapter_folders import merge
 from pinhole.budget import Budget, LLMShape, kept_tokens
 from pinhole.chat import Chat
 from pinhole.compress import Compression, compress
@@ -40,12 +41,18 @@ __all__ = [
     "TrainingFree",
     "VisualTokens",
     "compress",
+    "fit_reduction",
     "kept_tokens",
+    "merge",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Every other method by its class's name, such as `pinhole.FastV`: imported when it is asked for."""
+    """`fit_reduction`, and every other method by its class's name, such as `pinhole.FastV`: imported when asked for."""
+    if name == "fit_reduction":
+        from pinhole.training.fit import fit_reduction
+
+        return fit_reduction
     from pinhole.registry import METHODS, method_class
 
     for method, target in METHODS.items():

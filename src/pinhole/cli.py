@@ -12,7 +12,9 @@ from rich.console import Console
 from pinhole import __version__
 from pinhole.commands.chat import chat
 from pinhole.commands.evaluate import evaluate
+from pinhole.commands.label import label
 from pinhole.commands.methods import methods
+from pinhole.commands.overlap import overlap
 from pinhole.commands.quickstart import quickstart
 from pinhole.commands.scenes import scenes
 from pinhole.commands.train import train
@@ -35,7 +37,9 @@ app.command()(methods)
 app.command(cls=SpreadCommand)(train)
 app.command("eval", cls=SpreadCommand)(evaluate)
 app.command(cls=SpreadCommand)(chat)
+app.command()(label)
 app.command("vtw-search")(vtw_search)
+app.command()(overlap)
 app.command()(scenes)
 app.command()(quickstart)
 

@@ -96,8 +96,8 @@ class Compression:
         if self._family.has_pixels(kwargs):
             kwargs, is_mine = self._shrink(kwargs), True
             self._family.remember(kwargs.get("position_ids"), kwargs["attention_mask"])
-        if self._cutting and is_mine:
-            self._cutting.begin(kwargs)
+        if self._cutting:
+            self._cutting.begin(kwargs if is_mine else None)
         if is_mine and kwargs.get("mm_encoder_outputs"):
             kwargs["mm_encoder_outputs"] = self._family.ready(kwargs["mm_encoder_outputs"])
         return (), kwargs

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import StaticCache
 
+from pinhole.adapter_folders import adapter_of
 from pinhole.families.base import Family
 from pinhole.families.cues import watched
 from pinhole.forward_pass import Pass
@@ -31,8 +32,10 @@ class Cutting:
         self._family, self._method = family, method
         self._model = family.language_model
         self._cuts = method.cuts(len(self._model.layers))
+        self._adapter = adapter_of(family, method.adapter) if method.adapter else None
         self._pass: Pass | None = None
-        self._watches = contextlib.ExitStack()
+        self._is_mine = False
+        self._meanwhile = contextlib.ExitStack()
         self.reductions: dict[int, list[Reduction]] = {}
 
     @contextlib.contextmanager
@@ -53,7 +56,8 @@ class Cutting:
         finally:
             for handle in handles:
                 handle.remove()
-            self._pass = None
+            self._meanwhile.close()
+            self._pass, self._is_mine = None, False
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -71,16 +75,21 @@ class Cutting:
         finally:
             handle.remove()
 
-    def begin(self, inputs: dict[str, Any]) -> None:
+    def begin(self, inputs: dict[str, Any] | None) -> None:
         """Note what the next pass of the model reads.
 
         Args:
-            inputs: of `forward`, images already reduced to `mm_encoder_outputs` in `Family.decided`'s form.
+            inputs: of `forward`, images already reduced to `mm_encoder_outputs` in `Family.decided`'s form; None where
+                the method has no part in that pass.
         """
-        self._pass = Pass.of(self._family, inputs)
+        self._pass = None if inputs is None else Pass.of(self._family, inputs)
+        self._is_mine = inputs is not None
 
     def _before_llm(self, module: torch.nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        self._meanwhile.close()  # where the pass before was interrupted
         run = self._pass
+        if self._adapter and self._is_mine:
+            self._meanwhile.enter_context(self._adapter.on())
         if run is None or not run.units:
             return
         run.first = kwargs["inputs_embeds"]
@@ -88,7 +97,7 @@ class Cutting:
         if self._method.watches:
             for cut in self._cuts:
                 attention = self._model.layers[cut - 1].self_attn
-                self._watches.enter_context(watched(attention, functools.partial(run.calls.__setitem__, cut)))
+                self._meanwhile.enter_context(watched(attention, functools.partial(run.calls.__setitem__, cut)))
 
     def _before_layer(
         self, number: int, module: torch.nn.Module, args: tuple, kwargs: dict[str, Any]
@@ -146,7 +155,7 @@ class Cutting:
 
     def _after_llm(self, module: torch.nn.Module, args: tuple, kwargs: dict[str, Any], output: Any) -> None:
         """Zeros where tokens left, so that the output has a place for every token of the prompt."""
-        self._watches.close()
-        run, self._pass = self._pass, None
+        self._meanwhile.close()
+        run, self._pass, self._is_mine = self._pass, None, False
         if run is not None and run.is_cut and output is not None:
             output.last_hidden_state = run.spread(output.last_hidden_state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from pinhole.adapter_folders import adapter_of
 from pinhole.families.base import Family
 from pinhole.families.parts import Visual
 from pinhole.layer_method import LayerMethod
@@ -36,7 +37,8 @@ def check_inside(method: LayerMethod, family: Family) -> None:
     """Refuse a method that cannot work between this model's layers.
 
     Raises:
-        ValueError: the LLM has other or too few layers, or tokens cannot leave where the method says.
+        ValueError: the LLM has other or too few layers, tokens cannot leave where the method says, or its adapter is
+            another model's.
     """
     first, kind = method.cuts(family.shape.layers)[0], family.model.config.model_type
     if refusal := family.uncut:
@@ -46,6 +48,8 @@ def check_inside(method: LayerMethod, family: Family) -> None:
             f"{method.name} drops tokens in front of layer {first}, and models of type {kind!r} add image features up "
             f"to layer {family.first_cut - 1}: start at layer {family.first_cut} or later"
         )
+    if method.adapter:
+        adapter_of(family, method.adapter)
 
 
 def check_plan(plan: Plan, family: Family) -> None:

@@ -6,9 +6,31 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download, snapshot_download
 from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
 from safetensors.torch import load_file
+
+SETTINGS, ADAPTER_CONFIG, ADAPTER_WEIGHTS = "config.json", "adapter_config.json", "adapter_model.safetensors"
+"""The files of a method with an adapter: its own settings, and peft's two."""
+
+
+def adapter_folder(source: str) -> Path:
+    """The folder with a method's settings and its adapter; what has a hub name is downloaded.
+
+    Args:
+        source: folder or hub name.
+
+    Raises:
+        ValueError: nothing there, or files are missing.
+    """
+    files = [SETTINGS, ADAPTER_CONFIG, ADAPTER_WEIGHTS]
+    if not Path(source).is_dir() and source.count("/") != 1:
+        raise ValueError(f"no folder {source!r} with an adapter, and not a hub name like owner/name")
+    folder = Path(source) if Path(source).is_dir() else Path(snapshot_download(source, allow_patterns=files))
+    for name in files:
+        if not (folder / name).is_file():
+            raise ValueError(f"no adapter in {source}: {name} is missing (was training finished?)")
+    return folder
 
 
 class HubWeights(PyTorchModelHubMixin):

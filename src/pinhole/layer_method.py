@@ -83,6 +83,11 @@ class LayerMethod(ABC):
         if self.positions not in ("original", "compact"):
             raise ValueError(f"positions is original or compact, got {self.positions!r}")
 
+    @property
+    def adapter(self) -> str | None:
+        """Folder with the LoRA weights that the LLM reads with while this method is at work; None where it has none."""
+        return None
+
     @abstractmethod
     def cuts(self, layers: int) -> tuple[int, ...]:
         """The decoder layers, from 0 and in order, in front of which tokens leave, in an LLM of so many layers.

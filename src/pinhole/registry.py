@@ -9,7 +9,7 @@ import inspect
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from pinhole.budget import Keep, check_keep
 from pinhole.method import Learned
@@ -35,8 +35,19 @@ METHODS = {
     "divprune": "pinhole.methods.divprune:DivPrune",
     "cdpruner": "pinhole.methods.cdpruner:CDPruner",
     "visionselector": "pinhole.methods.visionselector:VisionSelector",
+    "relevance": "pinhole.methods.relevance:Relevance",
+    "oracle": "pinhole.methods.oracle:Oracle",
 }
 """Class of each method, as "module:Class". Packages add theirs under the entry point group "pinhole.methods"."""
+
+
+@runtime_checkable
+class Loads(Protocol):
+    """A class of methods that can be loaded as training has left them."""
+
+    @classmethod
+    def from_pretrained(cls, source: str, **settings: Any) -> Any:
+        """From a folder or a hub name; `settings` take the place of those saved."""
 
 
 def method_names() -> list[str]:
@@ -78,7 +89,7 @@ class MethodSpec:
         """Read and check a specification.
 
         Raises:
-            ValueError: unknown method or setting, or a value that cannot be read.
+            ValueError: unknown method or setting, a setting that is missing, or a value that cannot be read.
         """
         name, _, rest = text.partition(":")
         kind = method_class(name)
@@ -88,7 +99,7 @@ class MethodSpec:
             key, equals, value = part.partition("=")
             if equals:
                 given[key.strip()] = parse_value(value.strip())
-            elif i == 0 and issubclass(kind, Learned):
+            elif i == 0 and issubclass(kind, Loads):
                 source = part
             else:
                 raise ValueError(f"cannot read {part!r} in {text!r}: settings are written setting=value, after a comma")
@@ -96,6 +107,9 @@ class MethodSpec:
         for key in given:
             if key not in allowed:
                 raise ValueError(f"{name} has no setting {key!r}{_did_you_mean(key, allowed)}")
+        for key in required_of(kind):
+            if key not in given:
+                raise ValueError(f"{name} needs the setting {key!r}: write {name}:{key}=...")
         if given.get("keep") is not None:
             check_keep(given["keep"])
         return cls(name, source, given)
@@ -111,20 +125,27 @@ class MethodSpec:
         kind, settings = method_class(self.name), dict(self.given)
         if keep is not None and "keep" in settings_of(kind):
             settings.setdefault("keep", keep)
-        if issubclass(kind, Learned):
-            if self.source is None:
-                return kind.create(width, seed, **settings)
+        if self.source is not None:
+            assert issubclass(kind, Loads)
             if not Path(self.source).is_dir() and self.source.count("/") != 1:
                 raise ValueError(
                     f"no folder {self.source!r} with {self.name} weights, and not a hub name like owner/name"
                 )
             return kind.from_pretrained(self.source, **settings)
+        if issubclass(kind, Learned):
+            return kind.create(width, seed, **settings)
         return kind(**settings)
 
 
 def settings_of(kind: type[Method]) -> list[str]:
     """The names of the settings that a method's class takes."""
     return [name for name in inspect.signature(kind).parameters if name != "width"]
+
+
+def required_of(kind: type[Method]) -> list[str]:
+    """Those of them that have no default."""
+    parameters = inspect.signature(kind).parameters
+    return [name for name in settings_of(kind) if parameters[name].default is inspect.Parameter.empty]
 
 
 def _parts(text: str) -> list[str]:

@@ -71,7 +71,7 @@ def test_a_schedule_is_a_dict_or_pairs_and_json():
     method = ADSC(schedule={8: 0.5, 16: 0.25})
     assert method.schedule == ((8, 0.5), (16, 0.25))
     told = json.loads(json.dumps(method.settings()))
-    assert told == {"positions": "original", "schedule": [[8, 0.5], [16, 0.25]]}
+    assert told == {"positions": "original", "schedule": [[8, 0.5], [16, 0.25]], "adapter": None}
     assert {ADSC(**told)} == {method}
 
 

@@ -72,11 +72,12 @@ def train(
 ) -> None:
     """Train a learned method on a frozen model; what is not given has the default of the method's recipe."""
     from pinhole.data import read_dialogues
-    from pinhole.registry import MethodSpec
+    from pinhole.evaluation.contender import parse_specs
     from pinhole.training.loop import train as run
     from pinhole.training.recipes import recipe_of
 
-    spec = MethodSpec.parse(method)
+    specs = parse_specs(method)
+    spec = specs[-1]
     given: dict[str, Any] = {
         "epochs": epochs,
         "batch": batch,
@@ -99,7 +100,7 @@ def train(
     run(
         lvlm,
         processor,
-        spec,
+        specs,
         dialogues,
         out,
         settings,

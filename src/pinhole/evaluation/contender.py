@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
+
 from pinhole.budget import Keep, LLMShape
+from pinhole.hub import ADAPTER_WEIGHTS
 from pinhole.layer_method import LayerMethod
 from pinhole.matching import matched
 from pinhole.method import InputMethod
@@ -95,7 +98,8 @@ def contenders(texts: list[str], keeps: list[Keep], shape: LLMShape, match: Matc
 def _contender(specs: list[MethodSpec], methods: list[Method], asked: Keep | None) -> Contender:
     keys = []
     for spec, method in zip(specs, methods, strict=True):
-        weights = f"@{_digest(spec.source)}" if spec.source else ""
+        source = spec.source or (method.adapter if isinstance(method, LayerMethod) else None)
+        weights = f"@{_digest(source)}" if source else ""
         settings = json.dumps({"keep": getattr(method, "keep", None), **method.settings()}, sort_keys=True)
         keys.append(f"{method.name}{weights} {settings}")
     own = getattr(methods[0], "keep", None)
@@ -105,5 +109,7 @@ def _contender(specs: list[MethodSpec], methods: list[Method], asked: Keep | Non
 
 def _digest(source: str) -> str:
     """Twelve digits that change when the weights in a folder do; a hub name stands for itself."""
-    weights = Path(source) / "model.safetensors"
-    return hashlib.sha256(weights.read_bytes()).hexdigest()[:12] if weights.exists() else source
+    for name in (SAFETENSORS_SINGLE_FILE, ADAPTER_WEIGHTS):
+        if (Path(source) / name).exists():
+            return hashlib.sha256((Path(source) / name).read_bytes()).hexdigest()[:12]
+    return source

@@ -30,7 +30,7 @@ def commit() -> str | None:
 
 def versions() -> dict[str, str]:
     """Versions of what computes."""
-    packages = ("pinhole-vlm", "torch", "transformers", "accelerate", "numpy")
+    packages = ("pinhole-vlm", "torch", "transformers", "accelerate", "peft", "numpy")
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
 
 from pinhole.budget import kept_tokens
+from pinhole.hub import SETTINGS, adapter_folder
 from pinhole.layer_method import LayerMethod, LayerTokens, are_falling_shares, check_cuts, in_proportion
 from pinhole.reduction import Reduction
 
@@ -20,8 +23,10 @@ class ADSC(LayerMethod):
     floor((i + 1/2) n / m), the middle of its stretch, for i < m. Nothing is scored and no attention is looked at.
 
     "Vision Token Reduction via Attention-Driven Self-Compression for Efficient Multimodal Large Language Models", arXiv
-    2602.12618: uniform downsampling at selected layers. The authors train the LLM along with it, so that it moves what
-    it needs into the tokens that stay; this class is the schedule alone, for a model that was trained so or as it is.
+    2602.12618: uniform downsampling at selected layers. The authors train the LLM along with it, with LoRA, so that it
+    moves what it needs into the tokens that stay: `pinhole train --method adsc` does (see
+    `pinhole.training.bottleneck`), and `from_pretrained` loads what was learned. Without an adapter this is the
+    schedule alone, for a model as it is, or for one into which an adapter was merged.
 
     Where the paper is silent, these are our choices: positions stay as they were, the first token lies in the middle of
     its stretch, and the schedule. Its default, half of the tokens from layer 2 and a quarter from layer 7 of 32 on,
@@ -31,16 +36,38 @@ class ADSC(LayerMethod):
     Attributes:
         schedule: pairs of a decoder layer, from 0, and the share of the visual tokens at the LLM's input that remains
             from there on, or a dict of such; None is the default at the same shares of the depth.
+        adapter: folder with the LoRA weights that the LLM reads with while this method is at work; None for none.
     """
 
     name = "adsc"
     paper = "ADSC, 2026, arXiv 2602.12618"
+    recipe: ClassVar[str | None] = "bottleneck"
     schedule: tuple[tuple[int, float], ...] | None = None
+    adapter: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.schedule is not None:
             object.__setattr__(self, "schedule", _checked(self.name, self.schedule))
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, **settings: Any) -> Self:
+        """The schedule and the adapter that a training run has left.
+
+        Args:
+            source: folder or hub name.
+            settings: that take the place of those saved.
+
+        Raises:
+            ValueError: nothing of the kind is there.
+        """
+        folder = adapter_folder(str(source))
+        try:
+            told = json.loads((folder / SETTINGS).read_text())
+            saved = {name: told[name] for name in ("positions", "schedule")}
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{SETTINGS} in {source} is not one of {cls.name}: {error!r}") from error
+        return cls(**{**saved, "adapter": str(folder), **settings})
 
     def cuts(self, layers: int) -> tuple[int, ...]:
         """The schedule's layers."""
@@ -58,6 +85,11 @@ class ADSC(LayerMethod):
     def at(self, share: float, layers: int) -> Self:
         """`share` is that of the first cut; the others stay in proportion to it."""
         shares = (share * other / self._shares[0] for other in self._shares)
+        return replace(self, schedule=tuple(zip(self.cuts(layers), shares, strict=True)))
+
+    def towards(self, progress: float, layers: int) -> Self:
+        """The schedule on its way from keeping everything (progress 0) to its own shares (1), share by share."""
+        shares = (min(1.0, share + (1 - progress) * (1 - share)) for share in self._shares)
         return replace(self, schedule=tuple(zip(self.cuts(layers), shares, strict=True)))
 
     def reduce(self, tokens: LayerTokens) -> Reduction:

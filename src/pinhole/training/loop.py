@@ -29,7 +29,7 @@ from pinhole.training.state import Run
 def train(
     model: PreTrainedModel,
     processor: ProcessorMixin,
-    spec: MethodSpec,
+    spec: MethodSpec | list[MethodSpec],
     dialogues: list[Dialogue],
     out: Path,
     settings: TrainSettings | None = None,
@@ -49,7 +49,8 @@ def train(
     Args:
         model: frozen; only the method's own weights change.
         processor: the model's own.
-        spec: a learned method, as written on the command line.
+        spec: a learned method, as written on the command line; or a method at the LLM's input and one that learns
+            inside, behind it.
         dialogues: what to train on.
         out: folder for the weights, the log and the checkpoints.
         settings: of the loop; None are the recipe's defaults.
@@ -67,13 +68,16 @@ def train(
         ValueError: the method does not learn, does not fit the model, or `out` holds another run.
         TrainingError: a loss is not finite, or the method has collapsed.
     """
+    *before, spec = spec if isinstance(spec, list) else [spec]
     kind = recipe_of(spec)
+    if before and not kind.is_inside:
+        raise ValueError(f"{spec.name} learns at the LLM's input, where no other method can come first: leave it out")
     settings = settings or kind.defaults
     model.requires_grad_(False).eval()
     processes = Processes(settings.precision, input_device(model))
     if shard:
         processes.shard(model)
-    recipe = kind(Task(model, processor, spec, dialogues, settings, options or {}, labels, cache))
+    recipe = kind(Task(model, processor, spec, dialogues, settings, options or {}, labels, cache, *before))
     run = Run(out, {**asdict(settings), **recipe.described()}, resume, processes.is_first)
     processes.wait()
     checkpoint = run.latest() if resume else None

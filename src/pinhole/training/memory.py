@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from pinhole.adapters import recomputing
 from pinhole.families import family_of
 
 
@@ -27,7 +29,9 @@ def light_layers(model: PreTrainedModel, wanted: bool) -> Iterator[None]:
     if not all(isinstance(layer, GradientCheckpointingLayer) for layer in layers):
         kind = model.config.model_type
         raise ValueError(f"the layers of models of type {kind!r} know no gradient checkpointing: leave it off")
-    model.activation_checkpointing_enable()
+    again = functools.partial(recomputing, model)
+    model.activation_checkpointing_enable({"use_reentrant": False, "context_fn": again})
+    model.disable_input_require_grads()  # transformers enables them along; only reentrant checkpointing needs them
     for layer in layers:
         layer.training = True
     try:

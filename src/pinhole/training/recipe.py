@@ -34,6 +34,7 @@ class Task:
         options: of the recipe, as given.
         labels: folder written by `pinhole label`, for recipes that learn from labels.
         cache: folder for what does not change while the method learns; None computes it anew each time.
+        entry: method at the LLM's input in front of the one that learns; None leaves every visual token.
     """
 
     model: PreTrainedModel
@@ -44,6 +45,7 @@ class Task:
     options: Mapping[str, Any] = field(default_factory=dict)
     labels: Path | None = None
     cache: Path | None = None
+    entry: MethodSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,12 @@ class Recipe(ABC):
     Class attributes:
         defaults: settings of the loop.
         options: a frozen dataclass of the recipe's own.
+        is_inside: whether what learns is inside the LLM, where a method at the input may come first.
     """
 
     defaults: ClassVar[TrainSettings] = TrainSettings()
     options: ClassVar[type]
+    is_inside: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, task: Task) -> None:

@@ -9,7 +9,9 @@ from pinhole.training.recipe import Recipe
 
 RECIPES = {
     "distillation": "pinhole.training.distillation:Distillation",
+    "bottleneck": "pinhole.training.bottleneck:Bottleneck",
     "selection": "pinhole.training.selection:Selection",
+    "explanation": "pinhole.training.explanation:Explanation",
 }
 """Class of each recipe, as "module:Class"; a method's class names its own as `recipe`."""
 

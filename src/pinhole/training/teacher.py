@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from pinhole.cutting import Cutting
 from pinhole.families.base import Family
 from pinhole.families.parts import Visual
 from pinhole.loading import fingerprint
@@ -24,17 +26,23 @@ def answer_log_probs(
     method: InputMethod,
     visuals: list[Visual],
     scope: Scope | None = None,
+    cutting: Cutting | None = None,
 ) -> tuple[torch.Tensor, Shrunk]:
     """Log-probabilities (T, V) at the T answer tokens of a batch, in the order of its labels, and what was shrunk.
 
-    The vocabulary's logits are computed where answers are and nowhere else.
+    The vocabulary's logits are computed where answers are and nowhere else. With `cutting`, tokens leave between the
+    LLM's layers too.
     """
     shrunk = shrink(family, inputs, method, scope, visuals)
     arguments = {**shrunk.inputs, "mm_encoder_outputs": family.ready(shrunk.inputs["mm_encoder_outputs"])}
     labels = arguments.pop("labels")
-    hidden = family.model.base_model(**arguments, use_cache=False).last_hidden_state
+    with contextlib.ExitStack() as stack:
+        if cutting:
+            stack.enter_context(cutting.attached())
+            cutting.begin(shrunk.inputs)
+        hidden = family.model.base_model(**arguments, use_cache=False).last_hidden_state
     logits = family.model.get_output_embeddings()(hidden[:, :-1][labels[:, 1:] != -100])
-    return logits.float().log_softmax(-1), shrunk
+    return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32)), shrunk
 
 
 class Teacher:

@@ -1,0 +1,91 @@
+"""`pinhole overlap`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from pinhole.options import (
+    AttentionOption,
+    DeviceMapOption,
+    DeviceOption,
+    DtypeOption,
+    ModelOption,
+    PositionsOption,
+    QuantizeOption,
+    QuietOption,
+    SeparatorsOption,
+    console,
+    load_quietly,
+    parse_keep,
+    scope_of,
+)
+
+FIT = "fit"
+"""What stands for the P that is fitted to each dialogue, in a method's place."""
+
+
+def overlap(
+    data: Annotated[
+        Path, typer.Option(help="Dialogues: a .jsonl file, a folder with dialogues.jsonl, or a datasets folder.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder for overlap.json, reductions/ and pictures/; a killed run goes on from there.")
+    ],
+    model: ModelOption = "embedded",
+    method: Annotated[
+        str, typer.Option(help="fit, which fits P to each dialogue, or a method such as divprune or metacompress:DIR.")
+    ] = FIT,
+    keep: Annotated[str, typer.Option(help="A share such as 0.1 or a count such as 64.")] = "0.1",
+    limit: Annotated[int, typer.Option(help="Only the first dialogues.", min=1)] = 8,
+    steps: Annotated[int, typer.Option(help="Steps of each fit.", min=1)] = 500,
+    seed: Annotated[int, typer.Option(help="Of each fit's start.")] = 0,
+    positions: PositionsOption = None,
+    separators: SeparatorsOption = "reduce",
+    dtype: DtypeOption = "auto",
+    device: DeviceOption = None,
+    device_map: DeviceMapOption = None,
+    attention: AttentionOption = None,
+    quantize: QuantizeOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Compare the tokens that a P keeps with those that attention ranks first, and draw both on the pictures."""
+    from pinhole.data import read_dialogues
+    from pinhole.evaluation.contender import parse_specs
+    from pinhole.evaluation.evaluate import Names
+    from pinhole.overlap import Decided, Fitted, compare
+
+    share, scope = parse_keep(keep), scope_of(positions, "whole", separators)
+    if method != FIT:
+        parse_specs(method)
+    dialogues = read_dialogues(data)[:limit]
+    lvlm, processor = load_quietly(model, quiet, dtype, device, device_map, attention, quantize)
+    chooser = (
+        Fitted(lvlm, processor, share, scope, steps, seed) if method == FIT else Decided(lvlm, method, share, scope)
+    )
+    names = Names(model, str(data))
+    results = compare(lvlm, processor, dialogues, chooser, out, names, show_progress=not quiet)
+    for shown in told(results["summary"]):
+        console.print(shown)
+    console.print(f"wrote {out / 'overlap.json'}, reductions/ and pictures/ beside it")
+
+
+def told(summary: dict[str, Any]) -> Iterator[Table | str]:
+    """The means over all images."""
+    from pinhole.view.cells import percent
+    from pinhole.view.overlap_sheet import CUES
+
+    table = Table("ranked by", "also kept [95 %]", "by chance", box=None, header_style="bold")
+    for name, found in summary["cues"].items():
+        low, high = found["ci95"]
+        mean = f"{percent(found['overlap'])} [{100 * low:.1f}, {100 * high:.1f}]"
+        table.add_row(Text(CUES[name]), mean, percent(summary["chance"]))
+    yield table
+    yield f"{summary['images']} image(s); {percent(summary['kept'])} of the kept tokens have an anchor of their own"
+    if "kl_end" in summary:
+        yield f"KL {summary['kl_start']:.3g} nats a token before the fit, {summary['kl_end']:.3g} after"
