@@ -10,7 +10,7 @@ from pinhole.methods.adsc import ADSC
 from pinhole.methods.pyramiddrop import PyramidDrop
 from pinhole.methods.sparsevlm import SparseVLM
 from pinhole.plan import Method
-from pinhole.registry import METHODS, MethodSpec, method_class, method_names, settings_of
+from pinhole.registry import METHODS, MethodSpec, method_class, method_names, required_of, settings_of
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -24,7 +24,8 @@ def test_every_name_is_its_class_own(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_is_built_with_a_given_keep_and_lists_settings_that_build_it_again(name):
-    method = MethodSpec.parse(name).build(width=8, keep=0.5)
+    required = ",".join(f"{setting}=." for setting in required_of(method_class(name)))
+    method = MethodSpec.parse(f"{name}:{required}").build(width=8, keep=0.5)
     if "keep" in settings_of(type(method)):
         assert method.keep == 0.5
     again = MethodSpec(name, None, method.settings()).build(width=8, keep=0.5)
@@ -103,6 +104,7 @@ def test_a_folder_that_is_not_there_is_refused():
         ("sample:some/folder", "cannot read 'some/folder'"),
         ("metacompress:keep=0.1,some/folder", "cannot read 'some/folder'"),
         ("pyramiddrop:layers=2,4,6", "cannot read '4'"),
+        ("oracle:question=all", "oracle needs the setting 'labels': write oracle:labels="),
     ],
 )
 def test_a_specification_that_cannot_be_read_says_why(text, message):

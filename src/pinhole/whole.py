@@ -7,7 +7,7 @@ from typing import Any
 
 from pinhole.context import Context
 from pinhole.families.base import Family
-from pinhole.families.first_layer import PROMPT_CUES, with_prompt_cues
+from pinhole.families.first_layer import of_prompt, with_prompt_cues
 from pinhole.families.parts import Visual
 from pinhole.method import InputMethod
 from pinhole.scope import Scope
@@ -35,7 +35,7 @@ class Whole:
             method: that will decide.
         """
         start = self.context.length
-        new = family.encode(inputs, method.needs - PROMPT_CUES)[0] if family.has_pixels(inputs) else []
+        new = family.encode(inputs, method.needs - of_prompt(method.needs))[0] if family.has_pixels(inputs) else []
         placed = (*self.visuals, *(replace(visual, columns=visual.columns + start) for visual in new))
         context = self.context.append(Context.of(inputs, family.token_inputs))
         visuals = sorted(placed, key=lambda visual: (visual.row, int(visual.columns[0])))

@@ -46,10 +46,11 @@ def test_every_family_is_in_the_zoo():
 
 @pytest.mark.parametrize(("family", "modality", "name", "batch", "side"), list(cells()))
 @torch.no_grad()
-def test_cell(record_property, family, modality, name, batch, side):
-    model, method = zoo.model_of(family), zoo.method(name, KEEP)
-    prompts = zoo.rows(family, model, modality, batch=batch)
-    inputs = zoo.together(prompts, side)
+def test_cell(record_property, tmp_path, family, modality, name, batch, side):
+    model = zoo.model_of(family)
+    prompts, later = (zoo.rows(family, model, modality, seed, batch) for seed in (0, 3))
+    zoo.write_labels(tmp_path, model, prompts + later)
+    method, inputs = zoo.method(name, KEEP, str(tmp_path)), zoo.together(prompts, side)
     cell = {"family": family, "modality": modality, "method": name, "batch": batch, "side": side}
     cell |= {"outcome": "passed", "reason": ""}
     record_property("cell", cell)
@@ -59,14 +60,14 @@ def test_cell(record_property, family, modality, name, batch, side):
         cell.update(outcome="refused", reason=reason)
         return
     if isinstance(method, InputMethod):
-        check_everything_kept(model, zoo.method(name, 1.0), inputs)
+        check_everything_kept(model, zoo.method(name, 1.0, str(tmp_path)), inputs)
     else:
         model(**inputs)  # transformers installs hooks of its own in the first pass
     before = hooks(model)
     check_logits(model, method, prompts, inputs, side)
     if side == "left":
         check_generation(model, method, prompts, inputs)
-        check_dialogue(family, modality, method, prompts, inputs)
+        check_dialogue(model, method, prompts, inputs, later)
     assert hooks(model) == before
     assert "generate" not in model.__dict__
 
@@ -131,12 +132,11 @@ def check_generation(model, method, prompts: list[dict], inputs: dict[str, torch
         check_answer(context, method, answer)
 
 
-def check_dialogue(family: str, modality: str, method, prompts: list[dict], inputs: dict[str, torch.Tensor]) -> None:
+def check_dialogue(model, method, prompts: list[dict], inputs: dict[str, torch.Tensor], later: list[dict]) -> None:
     """A turn of text and a turn with new images, each of its own tokens only, answer as a recomputation would."""
-    model, batch = zoo.model_of(family), len(prompts)
+    batch = len(prompts)
     session = Session(model, method)
     contexts = [Context(model, family_of(model).positions) for _ in prompts]
-    later = zoo.rows(family, model, modality, seed=3, batch=batch)
     texts = zoo.words(4, seed=1, batch=batch)
     turns = [
         (inputs, prompts),

@@ -49,6 +49,8 @@ PROVIDED = {
     "glm4v_moe": PATCHES,
     "internvl": CLS,
 }
+FROM_PROMPT = PROMPT_CUES | {"attention@1", "attention@2", "attention@3"}
+"""Of the zoo's LLMs, which have four layers."""
 CASES = [(name, modality) for name in PROVIDED for modality in zoo.ZOO[name].modalities]
 EVERY_CASE = [(name, modality) for name, animal in zoo.ZOO.items() for modality in animal.modalities]
 cases = pytest.mark.parametrize(("name", "modality"), CASES)
@@ -97,17 +99,19 @@ class TestValues:
 
     @pytest.mark.parametrize("count", [1, 2])
     @every_case
-    def test_first_layer_attention_equals_eager_attention_of_the_whole_prompt(self, name, modality, count):
+    def test_attention_of_the_prompt_equals_eager_attention_of_the_whole_prompt(self, name, modality, count):
         model = model_of(name)
         inputs = zoo.row(name, model, modality, 3, count)
-        visuals = encoded(model, inputs, PROMPT_CUES)
+        visuals = encoded(model, inputs, FROM_PROMPT)
         token = family_of(model).token_id(modality)
         places = (inputs["input_ids"][0] == token).nonzero()[:, 0].tolist()
         asked = list(range(places[-1] + 1, inputs["input_ids"].shape[1]))
         with torch.no_grad():
-            maps = eager_of(name)(**inputs, output_attentions=True).attentions[0][0].mean(0)
-        expected = torch.stack([torch.stack([maps[row, place] for row in asked]) for place in places])
-        close(joined(visuals, "first_layer_attention"), expected)
+            layers = eager_of(name)(**inputs, output_attentions=True).attentions
+        for cue, layer in {"first_layer_attention": 0, "attention@1": 1, "attention@3": 3}.items():
+            maps = layers[layer][0].mean(0)
+            expected = torch.stack([torch.stack([maps[row, place] for row in asked]) for place in places])
+            close(joined(visuals, cue), expected)
         words = inputs["input_ids"][0, asked]
         for visual in visuals:
             assert torch.equal(visual.tokens.cues["prompt_ids"], words)
@@ -144,7 +148,7 @@ class TestValues:
                     continue
                 assert values.dtype == (torch.float32 if attention else model.dtype)
                 assert len(values) == n if cue != "prompt_embeddings" else values.shape[1] == d
-                assert values.dim() == (3 if "keys" in cue else 1 if attention and cue not in PROMPT_CUES else 2)
+                assert values.dim() == (3 if "keys" in cue else 1 if attention and cue not in FROM_PROMPT else 2)
                 if attention:
                     assert values.min() >= 0
                     assert values.max() <= 1
@@ -259,8 +263,12 @@ class TestUndo:
         encoded(model, inputs, set())
         plain = list(called)
         called.clear()
-        encoded(model, inputs, family_of(model).provides)
+        encoded(model, inputs, (family_of(model).provides - FROM_PROMPT) | PROMPT_CUES)
         assert called == plain
+        called.clear()
+        encoded(model, inputs, {"attention@2"})
+        before = [layer.self_attn for layer in family_of(model).language_model.layers[:2]]
+        assert called == plain + [(attention, "sdpa") for attention in before]
         assert {implementation for _, implementation in called} <= {"sdpa"}  # some encoders have attention of their own
 
     @pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl"])
@@ -292,7 +300,7 @@ class TestUndo:
 class TestProvided:
     @pytest.mark.parametrize("name", zoo.ZOO)
     def test_each_family_says_what_it_gives(self, name):
-        assert family_of(model_of(name)).provides == PROVIDED.get(name, set()) | PROMPT_CUES
+        assert family_of(model_of(name)).provides == PROVIDED.get(name, set()) | FROM_PROMPT
 
     def llava(self, **config: Any) -> Any:
         vision = config.pop("vision", None) or encoder_config(hf.CLIPVisionConfig)
@@ -307,7 +315,7 @@ class TestProvided:
     )
     def test_what_a_llava_gives_follows_its_feature_layer(self, layer, expected):
         model = self.llava(vision_feature_layer=layer)
-        assert family_of(model).provides == expected | PROMPT_CUES
+        assert family_of(model).provides == expected | FROM_PROMPT
         if expected:
             inputs = zoo.row("llava", model)
             number = {-1: 2}.get(layer, layer - 1)
@@ -321,7 +329,7 @@ class TestProvided:
             vision=encoder_config(hf.SiglipVisionConfig, vision_use_head=False), vision_feature_select_strategy="full"
         )
         inputs = zoo.row("llava", model)
-        assert family_of(model).provides == and_next(PATCHES) | PROMPT_CUES
+        assert family_of(model).provides == and_next(PATCHES) | FROM_PROMPT
         [visual] = encoded(model, inputs, and_next(PATCHES))
         tower = Tower(eager(model), 1, class_token=False)
         for cue in and_next(PATCHES):
@@ -339,7 +347,7 @@ class TestProvided:
                 patch_size=12,
             )
         )
-        assert family_of(model).provides == PROMPT_CUES
+        assert family_of(model).provides == FROM_PROMPT
         inputs = {**zoo.row("llava", model), "image_sizes": torch.tensor([[48, 48]])}
         with pytest.raises(ValueError, match="does not give encoder_keys"):
             encoded(model, inputs, {"encoder_keys"})

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from pinhole.training.objectives import forward_kl, largest_column_sum, row_entropy
+from pinhole.training.objectives import forward_kl, largest_column_sum, relevance_kl, row_entropy
 
 
 def test_forward_kl_by_hand():
@@ -21,6 +21,13 @@ def test_forward_kl_weighs_by_the_teacher_not_by_the_student():
     sure, unsure = torch.tensor([[0.99, 0.01]]).log(), torch.tensor([[0.5, 0.5]]).log()
     assert forward_kl(sure, unsure).item() == pytest.approx(0.99 * math.log(1.98) + 0.01 * math.log(0.02), abs=1e-6)
     assert forward_kl(unsure, sure).item() != pytest.approx(forward_kl(sure, unsure).item())
+
+
+def test_relevance_kl_by_hand():
+    target = torch.tensor([[0.75, 0.25, 0.0], [0.0, 0.0, 1.0]])
+    said = torch.tensor([[0.5, 0.25, 0.25], [0.2, 0.3, 0.5]]).log()
+    assert relevance_kl(target, said).item() == pytest.approx((0.75 * math.log(1.5) + math.log(2)) / 2)
+    assert relevance_kl(target, target.clamp_min(1e-30).log()).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_row_entropy_by_hand():
@@ -44,6 +51,7 @@ def test_largest_column_sum_by_hand():
     "loss",
     [
         lambda x: forward_kl(torch.full((3, 5), 0.2, dtype=torch.float64).log(), x.log_softmax(-1)),
+        lambda x: relevance_kl(torch.tensor([[0.7, 0, 0.3, 0, 0]] * 3, dtype=torch.float64), x.log_softmax(-1)),
         lambda x: row_entropy(x.softmax(-1)),
         lambda x: largest_column_sum(x.softmax(-1)),
     ],

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from pinhole.explain.labels import Label, LabelStore
+from pinhole.families import family_of
 from pinhole.plan import Method
-from pinhole.registry import MethodSpec
+from pinhole.registry import MethodSpec, method_class, required_of
 from zoo import gemma, glm, idefics, internvl, llava, mistral, mosaic, ports, qwen, squares
 from zoo.parts import IMAGE, PAD, VIDEO, WIDTH, WORDS, Animal
 
@@ -43,9 +46,10 @@ INSIDE = {
 """Settings of the methods inside the LLM that suit four layers, the first two of which may add image features."""
 
 
-def method(name: str, keep: float | int = 0.25) -> Method:
-    """A method of the registry, with untrained weights in float64 where it learns."""
-    made = MethodSpec.parse(f"{name}:{INSIDE.get(name, '')}").build(WIDTH, keep)
+def method(name: str, keep: float | int = 0.25, labels: str | None = None) -> Method:
+    """A method of the registry, with untrained weights in float64 where it learns, with labels where it needs them."""
+    settings = f"labels={labels}" if "labels" in required_of(method_class(name)) else INSIDE.get(name, "")
+    made = MethodSpec.parse(f"{name}:{settings}").build(WIDTH, keep)
     return made.double() if isinstance(made, torch.nn.Module) else made
 
 
@@ -73,6 +77,17 @@ def row(
 def rows(family: str, model: Any, modality: str = "image", seed: int = 0, batch: int = 1) -> list[dict]:
     """Prompts of unlike length; the second has two images, or two videos."""
     return [row(family, model, modality, 10 * seed + i, 2 if i == 1 else 1) for i in range(batch)]
+
+
+def write_labels(folder: Path, model: Any, prompts: list[dict[str, torch.Tensor]]) -> None:
+    """Made-up labels of all images and videos in some prompts."""
+    with LabelStore(folder, {}, {}) as store:
+        for number, prompt in enumerate(prompts):
+            units = [visual.tokens for visual in family_of(model).encode(prompt)[0]]
+            generator = torch.Generator().manual_seed(number)
+            relevance = tuple(torch.rand(unit.n, generator=generator) for unit in units)
+            sizes, fingerprints = (tuple(unit.n for unit in units), tuple(unit.fingerprint for unit in units))
+            store.add(Label(f"{number}", 0, "?", "!", True, relevance, sizes, fingerprints))
 
 
 def together(prompts: list[dict[str, torch.Tensor]], side: str = "left") -> dict[str, torch.Tensor]:

@@ -13,7 +13,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from pinhole.budget import LLMShape
 from pinhole.families.cues import Encoder, recorded
-from pinhole.families.first_layer import PROMPT_CUES, with_prompt_cues
+from pinhole.families.first_layer import DEEPER, PROMPT_CUES, of_prompt, with_prompt_cues
 from pinhole.families.parts import Decided, Features, Visual, squares
 from pinhole.layout import Layout
 from pinhole.reduction import Reduction
@@ -50,7 +50,8 @@ class Family:
     def provides(self) -> frozenset[str]:
         """The cues beside X that a method may ask for (see `cues` and `first_layer`)."""
         encoder = self.encoder({})
-        return PROMPT_CUES | (encoder.cues if encoder else frozenset())
+        deeper = {f"{DEEPER}{layer}" for layer in range(1, len(self.language_model.layers))}
+        return PROMPT_CUES | deeper | (encoder.cues if encoder else frozenset())
 
     @property
     def language_model(self) -> PreTrainedModel:
@@ -153,7 +154,7 @@ class Family:
                 encoder = getattr(self.model.base_model, f"get_{modality}_features")
                 names = inspect.signature(encoder).parameters.keys() - {"kwargs"}
                 arguments = {name: inputs[name] for name in names if inputs.get(name) is not None}
-                with recorded(self.encoder(inputs), needs - PROMPT_CUES) as calls:
+                with recorded(self.encoder(inputs), needs - of_prompt(needs)) as calls:
                     features = self.features(modality, encoder(**arguments, return_dict=True))
                 visuals += self._place(modality, features, calls, inputs)
                 used |= arguments.keys()

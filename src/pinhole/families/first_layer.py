@@ -8,6 +8,7 @@ holds belong to it; earlier turns of a `Session` do not, as each turn is read by
 - `first_layer_attention` (n, T): attention from each of its tokens to each visual token in the LLM's first layer, mean
   over heads, float32. The softmax runs over the row's uncompressed prompt up to that token, as far back as the layer
   sees.
+- `attention@K` (n, T), K from 1: the same in the LLM's layer K; those before it read the row's uncompressed prompt.
 """
 
 from __future__ import annotations
@@ -26,7 +27,15 @@ if TYPE_CHECKING:
     from pinhole.families.base import Family
 from pinhole.families.parts import Visual
 
-PROMPT_CUES = frozenset({"prompt_ids", "prompt_embeddings", "first_layer_attention"})
+FIRST = "first_layer_attention"
+DEEPER = "attention@"
+PROMPT_CUES = frozenset({"prompt_ids", "prompt_embeddings", FIRST})
+"""Those that need no more of the LLM than its first layer."""
+
+
+def of_prompt(needs: Set[str]) -> frozenset[str]:
+    """Which of these cues come from the prompt, and not from the encoder."""
+    return frozenset(name for name in needs if name in PROMPT_CUES or name.startswith(DEEPER))
 
 
 class _Seen(Exception):  # noqa: N818 - not an error: it ends a forward pass whose rest is not needed
@@ -47,13 +56,15 @@ def with_prompt_cues(
         start: the first column of the turn whose question counts.
 
     Raises:
-        ValueError: a row ends with its image.
+        ValueError: a row ends with its image, or the LLM has no such layer.
     """
-    if not needs & PROMPT_CUES:
+    if not of_prompt(needs):
         return visuals
     mask = inputs.get("attention_mask")
     mask = torch.ones_like(inputs["input_ids"]) if mask is None else mask
-    positions = family.full_positions(inputs, mask) if "first_layer_attention" in needs else None
+    layers = {name: int(name.removeprefix(DEEPER)) for name in needs if name.startswith(DEEPER)}
+    layers |= dict.fromkeys(needs & {FIRST}, 0)
+    positions = family.full_positions(inputs, mask) if layers else None
     result = []
     for row, group in itertools.groupby(visuals, key=lambda visual: visual.row):
         mine = list(group)
@@ -62,15 +73,16 @@ def with_prompt_cues(
         instruction = _instruction(row, real, mine, start)
         words = ids[0, instruction]
         embeddings = family.model.get_input_embeddings()(words)
-        attention = None
+        attention = {}
         if positions is not None:
             known = {name: inputs[name][row : row + 1, real] for name in family.token_inputs if name in inputs}
-            call = _first_layer(family, mine, input_ids=ids, position_ids=positions[..., row : row + 1, real], **known)
-            attention = _attention(call, instruction)
+            prompt = {"input_ids": ids, "position_ids": positions[..., row : row + 1, real], **known}
+            attention = {
+                name: _attention(_call(family, layer, mine, prompt), instruction) for name, layer in layers.items()
+            }
         for visual in mine:
             cues = {**visual.tokens.cues, "prompt_ids": words, "prompt_embeddings": embeddings}
-            if attention is not None:
-                cues["first_layer_attention"] = attention[torch.searchsorted(real, visual.columns)]
+            cues |= {name: value[torch.searchsorted(real, visual.columns)] for name, value in attention.items()}
             result.append(replace(visual, tokens=replace(visual.tokens, cues={name: cues[name] for name in needs})))
     return result
 
@@ -96,27 +108,33 @@ def _attention(call: Call, instruction: torch.Tensor) -> torch.Tensor:
     return replace(call, query=call.query[:, :, instruction]).weights(visible).mean(1)[0].T
 
 
-def _first_layer(family: Family, visuals: list[Visual], **inputs: torch.Tensor) -> Call:
-    """The first layer's attention on one row, where it stands: the model's own forward pass goes as far as that.
+def _call(family: Family, layer: int, visuals: list[Visual], prompt: dict[str, torch.Tensor]) -> Call:
+    """One layer's attention on one row, where it stands: the model's own forward pass goes as far as that.
 
     Args:
         family: of the model.
+        layer: from 0.
         visuals: of the row.
-        inputs: of the row, without padding.
+        prompt: inputs of the row, without padding.
     """
+    layers = family.language_model.layers
+    if not 0 <= layer < len(layers):
+        raise ValueError(
+            f"this LLM has layers 0 to {len(layers) - 1}, and the attention of layer {layer} was asked for"
+        )
 
     def stop(call: Call) -> NoReturn:
         raise _Seen(call)
 
     everything = [Reduction.identity(visual.tokens.n, visual.tokens.x.device) for visual in visuals]
     try:
-        with watched(family.language_model.layers[0].self_attn, stop):
+        with watched(layers[layer].self_attn, stop):
             family.model.base_model(
-                **inputs,
-                attention_mask=torch.ones_like(inputs["input_ids"]),
+                **prompt,
+                attention_mask=torch.ones_like(prompt["input_ids"]),
                 mm_encoder_outputs=family.ready(family.decided(visuals, everything)),
                 use_cache=False,
             )
     except _Seen as seen:
         return seen.args[0]
-    raise AssertionError("the LLM's first layer called no attention function")
+    raise AssertionError(f"layer {layer} of the LLM called no attention function")

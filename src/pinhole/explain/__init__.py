@@ -1,0 +1,1 @@
+"""Which visual tokens an answer rests on, and a store of that for many questions."""
