@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test contracts lint format lock clean
+.PHONY: help quickstart learn test contracts lint format lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -14,6 +14,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 quickstart: $(VENV)/.installed  ## train MetaCompress on the embedded LVLM, compare it, write out/quickstart/report.html
 	$(BIN)/pinhole quickstart --out out/quickstart
+
+learn: $(VENV)/.installed  ## label, train and compare the systems that learn, on the embedded LVLM; writes out/learn/results.json
+	runs/learn.sh
 
 test: $(VENV)/.installed  ## the test suite, on two processes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not gpu and not contract'

@@ -1,15 +1,16 @@
 """Compares every method on the embedded LVLM at equal budgets, and publishes what came out.
 
-    python runs/methods.py [--quickstart out/quickstart] [--out out/methods] [--limit N]
+    python runs/methods.py [--few]
 
-It reads the test dialogues and the MetaCompress weights that `make quickstart` left, goes on where it was stopped, and
-writes docs/results/methods.json and docs/results.md; runs/readme.py takes the README's table from there.
+It reads the test dialogues and the MetaCompress weights that `make quickstart` left and what `make learn` left, goes on
+where it was stopped, and writes docs/results/methods.json, methods_original.json and docs/results.md; runs/readme.py
+takes the README's table from there.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,24 @@ from pinhole.data import read_dialogues
 from pinhole.evaluation.contender import Contender, contenders
 from pinhole.evaluation.evaluate import Names, evaluate
 from pinhole.evaluation.provenance import stated
+from pinhole.evaluation.results import save
+from pinhole.evaluation.runner import EvalSettings
 from pinhole.families import family_of
 from pinhole.layer_method import LayerMethod
 from pinhole.loading import EMBEDDED, load
 from pinhole.method import Learned
-from pinhole.registry import method_class, method_names
-from pinhole.view.table import markdown_table
+from pinhole.options import console
+from pinhole.registry import method_class, method_names, required_of
+from pinhole.scope import Scope
+from pinhole.view.table import markdown_table, rich_table
 
 ROOT = Path(__file__).parents[1]
-KEEPS = (0.5, 0.25, 0.1, 0.05)
-RESULTS, PAGE = ROOT / "docs" / "results" / "methods.json", ROOT / "docs" / "results.md"
+KEEPS, ORIGINAL_KEEPS = (0.5, 0.25, 0.1, 0.05), (0.25, 0.1)
+PAGE = ROOT / "docs" / "results.md"
+RESULTS = {
+    "compact": ROOT / "docs" / "results" / "methods.json",
+    "original": ROOT / "docs" / "results" / "methods_original.json",
+}
 FITTED = {
     "fastv": "fastv:layer=1",
     "dart": "dart:layer=1",
@@ -42,53 +51,107 @@ Three-turn dialogues about drawn scenes, the model's own answers as history. Eve
 of the visual tokens over the LLM's four layers; where layers hold different numbers, these are behind the mean. Tokens
 can leave inside the LLM behind its first layer at the earliest, so that a method inside cannot get below a quarter by
 itself: at lower budgets it works behind Sample, which lets in 2.5 times the budget. FastV and DART cut in front of
-layer 1 here (their papers: 2 of 32), and PruMerge reads the encoder's last layer, as the projector does. VisionSelector
-is not among them before it is trained.
+layer 1 here (their papers: 2 of 32), and PruMerge reads the encoder's last layer, as the projector does.
+
+MetaCompress is the quickstart's; VisionSelector, Relevance and ADSC's adapter are those of `make learn`, trained for a
+few minutes each (`runs/learn.sh`, docs/training.md). Relevance and CDPruner read the first question of a dialogue;
+`turns=each` reads every turn's and lets the LLM read the whole dialogue again each time. Oracle keeps the tokens that
+rollout found relevant for the answer to the first question, knowing it: `oracle-gradient` weights attention by
+gradients, as the paper does, `oracle-mean` is the mean over heads.
 
 This model is small, its images are 144 tokens, and its first layer already moves much of what a question needs into the
 text: a comparison of methods inside the LLM with those at its input says less here than on a model of 32 layers."""
+ORIGINAL = """## With original positions
+
+The tables above number the tokens that remain anew, which is the default for this family. Here each keeps the position
+that it had, and so does the text behind the image (`--positions original`)."""
 
 
-def rivals(shape: LLMShape, weights: dict[str, Path]) -> list[Contender]:
-    """Every method at every keep; learned ones where there are weights."""
-    specs = []
-    for name in method_names():
-        kind = method_class(name)
-        if issubclass(kind, Learned):
-            specs += [f"{name}:{weights[name]}"] if name in weights else []
-        elif not issubclass(kind, LayerMethod):
-            specs.append(FITTED.get(name, name))
-    found = contenders(specs, list(KEEPS), shape)
-    inside = [FITTED.get(name, name) for name in method_names() if issubclass(method_class(name), LayerMethod)]
-    for keep in KEEPS:
+@dataclass(frozen=True)
+class Weights:
+    """Folders of what was learned.
+
+    Attributes:
+        metacompress: its weights.
+        learned: what `runs/learn.sh` wrote: relevance, visionselector, adsc, and labels of the test dialogues.
+    """
+
+    metacompress: Path
+    learned: Path
+
+    def at_the_input(self) -> list[str]:
+        """Specifications."""
+        return [
+            f"metacompress:{self.metacompress}",
+            f"relevance:{self.learned}/relevance",
+            f"relevance:{self.learned}/relevance,turns=each",
+            f"visionselector:{self.learned}/visionselector",
+            *(f"oracle:labels={folder}" for folder in sorted(self.learned.glob("oracle-*"))),
+        ]
+
+    def inside(self) -> list[str]:
+        """Specifications."""
+        return [f"adsc:{self.learned}/adsc"]
+
+
+def rivals(shape: LLMShape, keeps: tuple[float, ...], weights: Weights, baselines: bool) -> list[Contender]:
+    """What learned and what it is compared with, at every keep: everything, or what it cannot do without."""
+    free = [
+        name
+        for name in method_names()
+        if not issubclass(method_class(name), Learned) and not required_of(method_class(name))
+    ]
+    inside = [name for name in free if issubclass(method_class(name), LayerMethod)]
+    entry = [name for name in free if name not in inside]
+    if not baselines:
+        entry, inside = ["full", "sample"], ["adsc"]
+    found = contenders([*(FITTED.get(name, name) for name in entry), *weights.at_the_input()], list(keeps), shape)
+    for keep in keeps:
         entering = f"sample:keep={ENTERING * keep}+" if ENTERING * keep < 1 else ""
-        found += contenders([entering + spec for spec in inside], [keep], shape, "average")
+        specs = [entering + spec for spec in (*(FITTED.get(name, name) for name in inside), *weights.inside())]
+        found += contenders(specs, [keep], shape, "average")
     return found
 
 
-def page(results: dict[str, Any]) -> str:
+def page(results: dict[str, Any], original: dict[str, Any]) -> str:
     """docs/results.md: a table for each budget."""
-    full, *others = results["rows"]
+    full = results["rows"][0]
     parts = [INTRODUCTION, f"{full['dialogues']} held-out dialogues. {stated('runs/methods.py', results)}"]
     for keep in KEEPS:
-        rows = [full, *(row for row in others if row["keep"] == keep)]
-        parts += [f"## {100 * keep:g} % of the visual tokens", markdown_table({"rows": rows})]
+        parts += [f"## {100 * keep:g} % of the visual tokens", table(results, keep)]
+    parts.append(ORIGINAL)
+    for keep in ORIGINAL_KEEPS:
+        parts += [f"### {100 * keep:g} % of the visual tokens", table(original, keep)]
     return "\n\n".join(parts) + "\n"
+
+
+def table(results: dict[str, Any], keep: float) -> str:
+    """The rows of one budget, behind the uncompressed model's."""
+    full, *others = results["rows"]
+    return markdown_table({"rows": [full, *(row for row in others if row["keep"] == keep)]})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quickstart", type=Path, default=ROOT / "out" / "quickstart")
-    parser.add_argument("--out", type=Path, default=ROOT / "out" / "methods")
-    parser.add_argument("--limit", type=int, help="only the first dialogues; nothing is published")
+    parser.add_argument("--data", type=Path, default=Path("out/quickstart/data/test"))
+    parser.add_argument("--metacompress", type=Path, default=Path("out/quickstart/metacompress"))
+    parser.add_argument("--learned", type=Path, default=Path("out/learn"))
+    parser.add_argument("--out", type=Path, default=Path("out/methods"))
+    parser.add_argument("--few", action="store_true", help="what learned, full and sample alone; nothing is published")
     given = parser.parse_args()
-    dialogues = read_dialogues(given.quickstart / "data" / "test")[: given.limit]
     model, processor = load(EMBEDDED)
-    compared = rivals(family_of(model).shape, {"metacompress": given.quickstart / "metacompress"})
-    results = evaluate(model, processor, compared, dialogues, given.out, Names(EMBEDDED, "scenes/test"))
-    if given.limit is None:
-        shutil.copy(given.out / "results.json", RESULTS)
-        PAGE.write_text(page(results))
+    weights = Weights(given.metacompress, given.learned)
+    results = {}
+    for positions, keeps, out in (("compact", KEEPS, given.out), ("original", ORIGINAL_KEEPS, given.out / "original")):
+        compared = rivals(family_of(model).shape, ORIGINAL_KEEPS if given.few else keeps, weights, not given.few)
+        scope = Scope(positions)
+        names, settings = Names(EMBEDDED, "scenes/test"), EvalSettings(scope=scope)
+        results[positions] = evaluate(model, processor, compared, read_dialogues(given.data), out, names, settings)
+        console.print(rich_table(results[positions]))
+    if not given.few:
+        for positions, path in RESULTS.items():
+            save(path, results[positions])
+        PAGE.write_text(page(results["compact"], results["original"]))
 
 
 if __name__ == "__main__":

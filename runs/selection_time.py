@@ -23,7 +23,7 @@ from transformers import LlamaConfig, LlamaModel
 from pinhole.evaluation.provenance import commit, hardware, versions
 from pinhole.layout import Layout, View
 from pinhole.method import InputMethod
-from pinhole.registry import MethodSpec, method_class, method_names
+from pinhole.registry import MethodSpec, method_class, method_names, required_of
 from pinhole.visual import VisualTokens
 
 SIDE, TEXT, WIDTH, MLP, HEADS, LAYERS, MEASURED = 24, 64, 4096, 11008, 32, 32, 2
@@ -94,7 +94,9 @@ def picture(needs: frozenset[str], dtype: torch.dtype, device: torch.device) -> 
 def methods(keep: float, device: torch.device) -> list[InputMethod]:
     """Every method of the registry that acts before the LLM, with untrained weights where it learns."""
     built = [
-        MethodSpec.parse(name).build(WIDTH, keep) for name in method_names() if method_class(name).stage == "input"
+        MethodSpec.parse(name).build(WIDTH, keep)
+        for name in method_names()
+        if method_class(name).stage == "input" and not required_of(method_class(name))
     ]
     return [method.to(device) if isinstance(method, torch.nn.Module) else method for method in built]
 

@@ -28,9 +28,11 @@ CORE = (
     "shrink",
     "compress",
     "session",
+    "adapters",
+    "adapter_folders",
 )
 CORE = (*CORE, "devices", "images", "videos", "transcript", "encoding", "chat")
-APPLICATIONS = ("training", "evaluation", "benchmark", "view", "serving", "commands", "options", "cli")
+APPLICATIONS = ("training", "evaluation", "explain", "benchmark", "view", "serving", "commands", "options", "cli")
 
 
 def name_of(path: Path) -> str:
@@ -58,7 +60,7 @@ def test_the_reader_of_imports_sees_them():
     assert "pinhole.scenes.checkpoint" in imported(ROOT / "loading.py"), "imports inside functions count"
 
 
-@pytest.mark.parametrize("module", [*DATA, "hub", "text_tower"])
+@pytest.mark.parametrize("module", [*DATA, "hub", "text_tower", "explain/labels"])
 def test_the_ground_stands_on_nothing_but_ground(module):
     used = imported(ROOT / f"{module}.py")
     assert used == within(used, *(f"pinhole.{name}" for name in DATA))
@@ -66,7 +68,7 @@ def test_the_ground_stands_on_nothing_but_ground(module):
 
 def test_methods_know_no_family_and_families_no_method():
     for path in (ROOT / "methods").glob("*.py"):
-        grounds = (*DATA, "method", "layer_method", "hub", "text_tower")
+        grounds = (*DATA, "method", "layer_method", "hub", "text_tower", "explain.labels")
         allowed = within(imported(path), *(f"pinhole.{name}" for name in grounds))
         assert imported(path) == allowed, path
     for path in (ROOT / "families").glob("*.py"):

@@ -7,7 +7,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 
 from pinhole.method import InputMethod
 from pinhole.methods.metacompress import MetaCompress
-from pinhole.registry import MethodSpec, method_class, method_names
+from pinhole.registry import MethodSpec, method_class, method_names, required_of
 
 IMAGE, PAD, VOCABULARY, WIDTH, SIDE, PATCH = 250, 0, 256, 32, 48, 8
 VISUAL = (SIDE // PATCH) ** 2
@@ -88,5 +88,10 @@ def method(name: str, keep: float | int = 0.25, width: int = WIDTH):
     return made.double() if isinstance(made, torch.nn.Module) else made
 
 
-METHODS = [name for name in method_names() if issubclass(method_class(name), InputMethod)]
+METHODS = [
+    name
+    for name in method_names()
+    if issubclass(method_class(name), InputMethod) and not required_of(method_class(name))
+]
+"""Those at the input that need nothing but an image."""
 __all__ = ["METHODS", "MetaCompress", "inputs", "llava", "method", "words"]

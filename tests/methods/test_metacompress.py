@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from pinhole import MetaCompress, VisualTokens
 from pinhole.layout import Layout
+from pinhole.methods import metacompress
 
 
 def tokens(n: int, width: int = 8, seed: int = 0) -> torch.Tensor:
@@ -90,6 +91,24 @@ def test_pooling_windows_start_where_the_docstring_says(n, m):
     assert (starts[0], starts[-1]) == (0, n - 3)
 
 
+@pytest.mark.parametrize("settings", [{}, {"normalize": "none"}, {"positions": "none"}], ids=str)
+def test_tokens_are_looked_at_in_blocks_without_a_difference(settings, monkeypatch):
+    method, x = MetaCompress.create(8, d_c=4, **settings).double(), tokens(50)
+    whole = method(x, 6)
+    monkeypatch.setattr(metacompress, "AT_ONCE", 8 * 7)
+    torch.testing.assert_close(method(x, 6), whole, rtol=1e-5, atol=1e-6)  # E_pos is made in float32
+
+
+def test_half_precision_tokens_are_worked_on_in_the_weights_precision():
+    method, x = MetaCompress.create(64), tokens(40, 64).bfloat16() + 20
+    torch.testing.assert_close(method(x, 6), method(x.float(), 6))
+
+
+def test_gradients_reach_the_tokens_too():
+    method, x = MetaCompress.create(8, d_c=4).double(), tokens(12).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: method(x, 3), x)
+
+
 def test_normalisation_makes_p_blind_to_a_common_offset_and_scale():
     method, x = MetaCompress.create(8, d_c=4).double(), tokens(20)
     torch.testing.assert_close(method(x, 5), method(7 * x + 100, 5), rtol=1e-6, atol=1e-9)
@@ -146,8 +165,9 @@ def test_every_parameter_gets_a_gradient():
 
 
 def test_flops_count_projections_scores_and_mixing():
-    # n = 10, m = 2, width 8, d_c = 4: keys 10*8*4, queries 2*8*4, scores 2*10*4, mixing 2*10*8 multiply-adds
-    assert MetaCompress(8, d_c=4).flops(10, 2, 8) == 2 * (320 + 64 + 80 + 160)
+    # n = 10, m = 2, width 8, d_c = 4: keys and queries 10*8*8 multiply-adds, as these are pooled behind the projection;
+    # scores 2*10*4, mixing 2*10*8
+    assert MetaCompress(8, d_c=4).flops(10, 2, 8) == 2 * (640 + 80 + 160)
 
 
 class TestSaving:

@@ -48,6 +48,11 @@ def test_labels_say_only_the_settings_that_differ(row):
     assert labels(rows) == ["MetaCompress (kernel=3)", "MetaCompress (kernel=1)", "Random", "their:method"]
 
 
+def test_labels_say_the_last_part_of_a_path(row):
+    rows = [row("adsc", 0.1, 14, 0.7, settings={"adapter": path}) for path in (None, "out/learn/adsc")]
+    assert labels(rows) == ["ADSC (adapter=None)", "ADSC (adapter=adsc)"]
+
+
 @pytest.mark.parametrize(("tokens", "text"), [(14, "14"), (2880, "2,880"), (13.52, "13.5"), (14.0, "14")])
 def test_counts(tokens, text):
     assert count(tokens) == text

@@ -13,6 +13,9 @@ from pinhole.method import Learned
 from pinhole.reduction import Reduction
 from pinhole.visual import VisualTokens
 
+AT_ONCE = 2**22
+"""Numbers of X that are held at once in the weights' precision."""
+
 
 class MetaCompress(Learned, library_name="pinhole", license="apache-2.0", paper_url="https://arxiv.org/abs/2603.21701"):
     """X~ = P X with P = softmax_rows(Q diag(b) K^T / sqrt(d_c)), Q = Pool(Z + E_pos) W_q, K = (Z + E_pos) W_k.
@@ -78,18 +81,36 @@ class MetaCompress(Learned, library_name="pinhole", license="apache-2.0", paper_
             return cls(width, **settings)
 
     def forward(self, x: torch.Tensor, m: int) -> torch.Tensor:
-        """P, (m, n), in the dtype of the weights, for the tokens `x` (n, d). Every row sums to 1."""
-        z = x.to(self.w_q.dtype)
-        if self.normalize == "image":
-            z = z - z.mean(0)
-            z = z * (self.width**0.5 / z.norm(dim=-1).mean().clamp_min(1e-6))
-        if self.positions == "sinusoidal":
-            z = z + _sinusoids(len(z), self.width, z.device).to(z.dtype)
-        queries = _pool(z, m, self.kernel) @ self.w_q
-        logits = (queries * self.b) @ (z @ self.w_k).T / self.d_c**0.5
+        """P, (m, n), in the dtype of the weights, for the tokens `x` (n, d). Every row sums to 1.
+
+        Tokens are looked at a block at a time, each made into Z + E_pos in one step and projected in one product.
+        Pooling is linear, so that queries are pooled behind their projection.
+        """
+        blocks = x.split(max(1, AT_ONCE // self.width))
+        mean, scale = self._normalization(blocks)
+        weights, offset = torch.cat((self.w_q, self.w_k), 1), -scale * mean
+        projected, start = [], 0
+        for block in blocks:
+            added = offset
+            if self.positions == "sinusoidal":
+                added = offset + _sinusoids(start, len(block), self.width, x.device)
+            projected.append(torch.addcmul(added, block.to(offset), scale) @ weights)
+            start += len(block)
+        queries, keys = torch.cat(projected).split(self.d_c, 1)
+        logits = (_pool(queries, m, self.kernel) * self.b) @ keys.T / self.d_c**0.5
         if self.log_temperature is not None:
             logits = logits * self.log_temperature.exp()
         return logits.softmax(-1)
+
+    def _normalization(self, blocks: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        """X's mean token (d,) and the factor s, with which Z = s (X - mean)."""
+        weights = self.w_q
+        if self.normalize == "none":
+            return weights.new_zeros(self.width), weights.new_ones(())
+        mean = torch.stack([block.to(weights).sum(0) for block in blocks]).sum(0) / sum(map(len, blocks))
+        exact = "donot_use_mm_for_euclid_dist"
+        norms = torch.cat([torch.cdist(block.to(weights), mean[None], compute_mode=exact) for block in blocks])
+        return mean, self.width**0.5 / norms.mean().clamp_min(1e-6)
 
     def reduce(self, image: VisualTokens) -> Reduction:
         """P for this image; gradients reach the weights."""
@@ -101,20 +122,26 @@ class MetaCompress(Learned, library_name="pinhole", license="apache-2.0", paper_
         return {name: getattr(self, name) for name in fields} | self._start
 
     def flops(self, n: int, m: int, width: int) -> int:
-        """Both projections, Q K^T and P X."""
-        return 2 * ((m + n) * width * self.d_c + m * n * self.d_c + m * n * width)
+        """Both projections of all tokens, Q K^T and P X."""
+        return 2 * (n * width * 2 * self.d_c + m * n * self.d_c + m * n * width)
 
 
-def _pool(z: torch.Tensor, m: int, kernel: int) -> torch.Tensor:
-    """(m, d): means of m windows of `kernel` neighbours, spread evenly from the first token to the last."""
-    n = len(z)
+def _pool(rows: torch.Tensor, m: int, kernel: int) -> torch.Tensor:
+    """(m, c): means of m windows of `kernel` neighbours, spread evenly from the first of n rows (n, c) to the last."""
+    n = len(rows)
     kernel = min(kernel, n)
-    starts = torch.arange(m, device=z.device) * (n - kernel) // (m - 1) if m > 1 else torch.tensor([(n - kernel) // 2])
-    return z[starts.to(z.device)[:, None] + torch.arange(kernel, device=z.device)].mean(1)
+    starts = torch.arange(m, device=rows.device) * (n - kernel) // max(1, m - 1) + (0 if m > 1 else (n - kernel) // 2)
+    return rows[starts[:, None] + torch.arange(kernel, device=rows.device)].mean(1)
 
 
-def _sinusoids(n: int, width: int, device: torch.device) -> torch.Tensor:
-    """(n, d): sin in the even columns, cos in the odd ones (Vaswani et al. 2017, section 3.5)."""
-    position = torch.arange(n, device=device, dtype=torch.float32)[:, None]
-    angle = position * 10000 ** (-torch.arange(0, width, 2, device=device, dtype=torch.float32) / width)
-    return torch.stack((angle.sin(), angle.cos()), -1).flatten(1)[:, :width]
+def _sinusoids(start: int, n: int, width: int, device: torch.device) -> torch.Tensor:
+    """(n, d) at positions from `start` on: sin in the even columns, cos in the odd ones (Vaswani et al. 2017, 3.5).
+
+    sin(pw) + i cos(pw) = i exp(-ipw); with p = start + a c + b that is the product of two small tables, of a and of b.
+    """
+    side = math.isqrt(n - 1) + 1
+    number = torch.arange(side, device=device, dtype=torch.float32)[:, None]
+    frequency = 10000 ** (-torch.arange(0, width, 2, device=device, dtype=torch.float32) / width)
+    angles = torch.stack((math.pi / 2 - (start + side * number) * frequency, -number * frequency))
+    far, near = torch.polar(torch.ones_like(angles), angles)
+    return torch.view_as_real(far[:, None] * near).flatten(0, 1)[:n].flatten(1)[:, :width]

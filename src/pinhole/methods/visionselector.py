@@ -23,8 +23,8 @@ class VisionSelector(
     image. The mean over j passes through the product: s_i = q_i mean_j(k_j) / sqrt(h), and mean_j(k_j) is the key of
     the mean token: n d + 2 d h multiplications do for 2 n d h + n^2 h, and the (n, n) matrix is never formed.
 
-    `reduce` gives no gradients; `forward` does, and `pinhole.training.selection` puts a soft top-k on it. The parameters are
-    named as in the published checkpoints, there behind "visual.importance_scorer.".
+    `reduce` gives no gradients; `forward` does, and `pinhole.training.selection` puts a soft top-k on it. The
+    parameters are named as in the published checkpoints, there behind "visual.importance_scorer.".
 
     Where the published code differs: it shares one budget out over all images of a prompt, here each has its own; it
     scores in the model's bfloat16, here scores have the dtype of the weights, and ties go to the earlier token; it

@@ -59,14 +59,14 @@ def attentions(task: Task, asked: list[Asked], cue: str) -> list[list[torch.Tens
     """
     share = Share.of_launch(task.model)
     if task.cache is None:
-        return [attention_of(task.model, task.processor, *one, cue) for one in _shown(asked, share)]
+        return [attention_of(task.model, task.processor, *one, cue) for one in _shown(asked, share, task.show_progress)]
     _claim(task, task.cache, share)
     files = [task.cache / _name(*one, cue) for one in asked]
     left = [i for i, file in enumerate(files) if not file.exists()]
     share.wait()  # until every process knows what is left, none writes
     each = -(-len(left) // share.count)
     mine = [left[i % len(left)] for i in range(share.rank * each, (share.rank + 1) * each)]  # as many in every process
-    for i in _shown(mine, share):
+    for i in _shown(mine, share, task.show_progress):
         found = attention_of(task.model, task.processor, *asked[i], cue)
         partial = files[i].with_suffix(f".{share.rank}.part")
         save_file({str(number): a.contiguous() for number, a in enumerate(found)}, partial)
@@ -75,10 +75,10 @@ def attentions(task: Task, asked: list[Asked], cue: str) -> list[list[torch.Tens
     return [_read(file) for file in files]
 
 
-def _shown(items: Sequence[T], share: Share) -> Iterable[T]:
+def _shown(items: Sequence[T], share: Share, wanted: bool) -> Iterable[T]:
     """With a progress bar, in a terminal and in the first process."""
     console = Console(stderr=True)
-    hidden = share.rank > 0 or not console.is_terminal
+    hidden = not wanted or share.rank > 0 or not console.is_terminal
     return track(items, "looking at the images", console=console, transient=True, disable=hidden)
 
 

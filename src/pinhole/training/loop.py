@@ -77,7 +77,9 @@ def train(
     processes = Processes(settings.precision, input_device(model))
     if shard:
         processes.shard(model)
-    recipe = kind(Task(model, processor, spec, dialogues, settings, options or {}, labels, cache, *before))
+    entry = before[0] if before else None
+    task = Task(model, processor, spec, dialogues, settings, options or {}, labels, cache, show_progress, entry)
+    recipe = kind(task)
     run = Run(out, {**asdict(settings), **recipe.described()}, resume, processes.is_first)
     processes.wait()
     checkpoint = run.latest() if resume else None
@@ -86,11 +88,27 @@ def train(
     optimizer = torch.optim.Adam(recipe.parameters, lr=settings.lr)
     done = 0 if checkpoint is None else run.load_optimizer(checkpoint, optimizer)
     run.forget_after(done)
+    with light_layers(model, settings.gradient_checkpointing):
+        _descend(recipe, processes, run, optimizer, settings, done, show_progress)
+    if processes.is_first:
+        recipe.save(out)
+    processes.wait()
+    return recipe.finish()
+
+
+def _descend(
+    recipe: Recipe,
+    processes: Processes,
+    run: Run,
+    optimizer: torch.optim.Optimizer,
+    settings: TrainSettings,
+    done: int,
+    show_progress: bool,
+) -> None:
+    """Take the steps that are left behind `done`; log each, save some."""
     epochs = (order(recipe.size, settings.batch, epoch, settings.seed) for epoch in range(settings.epochs))
     batches = [indices for epoch in epochs for indices in epoch]
-    shown = show_progress and processes.is_first
-
-    with _progress(shown) as bar, light_layers(model, settings.gradient_checkpointing):
+    with _progress(show_progress and processes.is_first) as bar:
         task = bar.add_task("training", total=len(batches), completed=done, losses="")
         pace = Pace(len(batches) - done)
         for number, indices in enumerate(batches[done:], done + 1):
@@ -106,13 +124,9 @@ def train(
             run.log({"step": number, **losses, "grad_norm": float(norm), "lr": lr, "seconds": seconds})
             if number % settings.checkpoint_every == 0 or number == len(batches):
                 run.save(number, recipe, optimizer)
-            if (told := pace.told(len(indices), seconds)) and shown:
+            if (told := pace.told(len(indices), seconds)) and not bar.disable:
                 bar.console.print(told)
             bar.update(task, advance=1, losses=" ".join(f"{name} {value:.3f}" for name, value in losses.items()))
-    if processes.is_first:
-        recipe.save(out)
-    processes.wait()
-    return recipe.finish()
 
 
 def _gradients(

@@ -34,6 +34,7 @@ class Task:
         options: of the recipe, as given.
         labels: folder written by `pinhole label`, for recipes that learn from labels.
         cache: folder for what does not change while the method learns; None computes it anew each time.
+        show_progress: draw a bar for what is done before the first step.
         entry: method at the LLM's input in front of the one that learns; None leaves every visual token.
     """
 
@@ -45,6 +46,7 @@ class Task:
     options: Mapping[str, Any] = field(default_factory=dict)
     labels: Path | None = None
     cache: Path | None = None
+    show_progress: bool = True
     entry: MethodSpec | None = None
 
 

@@ -53,13 +53,16 @@ def tokens(row: Row) -> str:
 
 
 def labels(rows: Sequence[Row]) -> list[str]:
-    """What to call each row: its method, and those settings in which the rows of that method differ."""
+    """What to call each row: its method, and those settings in which the rows of that method differ.
+
+    Of a path its last part is shown.
+    """
     texts = []
     for row in rows:
         peers = [other["settings"] or {} for other in rows if other["method"] == row["method"]]
         own = row["settings"] or {}
         differing = [key for key in own if any(peer.get(key) != own[key] for peer in peers)]
-        note = ", ".join(f"{key}={own[key]}" for key in differing)
+        note = ", ".join(f"{key}={str(own[key]).rpartition('/')[2]}" for key in differing)
         texts.append(method_label(row["method"]) + (f" ({note})" if note else ""))
     return texts
 

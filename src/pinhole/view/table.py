@@ -62,7 +62,11 @@ def markdown_table(results: dict[str, Any]) -> str:
     Raises:
         ValueError: the results have no rows.
     """
-    table = result_table(results)
+    return as_markdown(result_table(results))
+
+
+def as_markdown(table: Table) -> str:
+    """Any table as GitHub Markdown, one line per row, no line break at the end."""
     rule = ["---", *["---:"] * (len(table.header) - 1)]
     lines = [table.header, rule, *itertools.chain.from_iterable(table.groups)]
     return "\n".join(f"| {' | '.join(map(_markdown, line))} |" for line in lines)
@@ -74,7 +78,11 @@ def rich_table(results: dict[str, Any]) -> RichTable:
     Raises:
         ValueError: the results have no rows.
     """
-    table = result_table(results)
+    return as_rich(result_table(results))
+
+
+def as_rich(table: Table) -> RichTable:
+    """Any table for the terminal; what stands in brackets, and long names, get lines of their own."""
     shown = RichTable(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, padding=0)
     for i, heading in enumerate(table.header):
         shown.add_column(
