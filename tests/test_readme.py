@@ -66,7 +66,7 @@ def test_the_commands_run(scenes, tmp_path, monkeypatch, capsys):
         for line in block.replace("\\\n", " ").splitlines()
         if line.startswith("pinhole ")
     ]
-    assert [command[0] for command in commands] == ["train", "eval", "chat"]
+    assert [command[0] for command in commands] == ["train", "eval", "chat", "label", "train", "train", "train"]
     places = {MODEL: "embedded", "kitchen.jpg": str(next(scenes.glob("*.png")))}
     places |= dict.fromkeys(["train.jsonl", "test.jsonl"], str(scenes / "dialogues.jsonl"))
     for command in commands:

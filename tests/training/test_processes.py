@@ -13,13 +13,13 @@ import torch
 from safetensors.torch import load_file
 
 from pinhole.data import read_dialogues
-from pinhole.registry import MethodSpec
+from pinhole.evaluation.contender import parse_specs
 from pinhole.training.loop import train
 from pinhole.training.settings import TrainSettings
 
 SETTINGS = TrainSettings(epochs=2, batch=5, lr=1e-3)
 """Batches of 5, 5 and 2 of twelve dialogues: no two processes have as many."""
-SPECS = ("metacompress:keep=0.1,d_c=8", "visionselector:keep=0.1")
+SPECS = ("metacompress:keep=0.1,d_c=8", "visionselector:keep=0.1", "sample:keep=0.5+adsc:schedule={1:0.1,2:0.05}")
 COMMAND = "--epochs 2 --batch 5 --lr 1e-3 --clip 1e-2 --quiet --device cpu"
 
 
@@ -29,15 +29,16 @@ def losses(out):
 
 def assert_same(one, other):
     assert losses(one) == pytest.approx(losses(other), rel=1e-4)
-    for name, value in load_file(one / "model.safetensors").items():
-        assert torch.allclose(value, load_file(other / "model.safetensors")[name], rtol=1e-3, atol=2e-5), name
+    [weights] = one.glob("*.safetensors")
+    for name, value in load_file(weights).items():
+        assert torch.allclose(value, load_file(other / weights.name)[name], rtol=1e-3, atol=2e-5), name
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_micro_batches_change_nothing(embedded, scenes, tmp_path, spec):
     for name, size in (("whole", None), ("twos", 2)):
         settings = replace(SETTINGS, micro_batch=size)
-        train(*embedded, MethodSpec.parse(spec), read_dialogues(scenes), tmp_path / name, settings, show_progress=False)
+        train(*embedded, parse_specs(spec), read_dialogues(scenes), tmp_path / name, settings, show_progress=False)
     assert_same(tmp_path / "whole", tmp_path / "twos")
 
 
@@ -49,7 +50,7 @@ def test_gradient_checkpointing_changes_nothing(embedded, scenes, tmp_path, spec
     counts = []
     for name, light in (("plain", False), ("light", True)):
         settings = replace(SETTINGS, gradient_checkpointing=light)
-        train(*embedded, MethodSpec.parse(spec), read_dialogues(scenes), tmp_path / name, settings, show_progress=False)
+        train(*embedded, parse_specs(spec), read_dialogues(scenes), tmp_path / name, settings, show_progress=False)
         counts.append(len(calls) - sum(counts))
     handle.remove()
     assert counts[1] == counts[0] + 6, "each of six student passes computes its layers twice"
@@ -60,7 +61,7 @@ def test_gradient_checkpointing_changes_nothing(embedded, scenes, tmp_path, spec
 @pytest.mark.parametrize("shard", [[], ["--shard"]], ids=["replicated", "sharded"])
 @pytest.mark.parametrize("spec", SPECS)
 def test_two_processes_give_the_weights_of_one(embedded, scenes, tmp_path, spec, shard):
-    train(*embedded, MethodSpec.parse(spec), read_dialogues(scenes), tmp_path / "one", SETTINGS, show_progress=False)
+    train(*embedded, parse_specs(spec), read_dialogues(scenes), tmp_path / "one", SETTINGS, show_progress=False)
     launched = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "pinhole"]
     command = [
         "train",
@@ -87,4 +88,4 @@ def test_two_processes_give_the_weights_of_one(embedded, scenes, tmp_path, spec,
 
 def test_one_process_has_nothing_to_shard(embedded, scenes, tmp_path):
     with pytest.raises(ValueError, match="start several with accelerate launch"):
-        train(*embedded, MethodSpec.parse(SPECS[0]), read_dialogues(scenes), tmp_path, SETTINGS, shard=True)
+        train(*embedded, parse_specs(SPECS[0]), read_dialogues(scenes), tmp_path, SETTINGS, shard=True)
