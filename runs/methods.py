@@ -3,16 +3,17 @@
     python runs/methods.py [--few]
 
 It reads the test dialogues and the MetaCompress weights that `make quickstart` left and what `make learn` left, goes on
-where it was stopped, and writes docs/results/methods.json, methods_original.json and docs/results.md; runs/readme.py
-takes the README's table from there.
+where it was stopped, and writes docs/results/methods.json, learned_original.json and docs/results.md;
+runs/readme.py takes the README's table from there.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pinhole.budget import LLMShape
 from pinhole.data import read_dialogues
@@ -31,12 +32,10 @@ from pinhole.scope import Scope
 from pinhole.view.table import markdown_table, rich_table
 
 ROOT = Path(__file__).parents[1]
-KEEPS, ORIGINAL_KEEPS = (0.5, 0.25, 0.1, 0.05), (0.25, 0.1)
+KEEPS, FEW_KEEPS = (0.5, 0.25, 0.1, 0.05), (0.25, 0.1)
+POSITIONS: tuple[Literal["compact", "original"], ...] = ("compact", "original")
 PAGE = ROOT / "docs" / "results.md"
-RESULTS = {
-    "compact": ROOT / "docs" / "results" / "methods.json",
-    "original": ROOT / "docs" / "results" / "methods_original.json",
-}
+RESULTS, LEARNED = (ROOT / "docs" / "results" / name for name in ("methods.json", "learned_original.json"))
 FITTED = {
     "fastv": "fastv:layer=1",
     "dart": "dart:layer=1",
@@ -64,7 +63,8 @@ text: a comparison of methods inside the LLM with those at its input says less h
 ORIGINAL = """## With original positions
 
 The tables above number the tokens that remain anew, which is the default for this family. Here each keeps the position
-that it had, and so does the text behind the image (`--positions original`)."""
+that it had, and so does the text behind the image (`--positions original`): what `make learn` compares, with its own
+MetaCompress for both budgets."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def page(results: dict[str, Any], original: dict[str, Any]) -> str:
     for keep in KEEPS:
         parts += [f"## {100 * keep:g} % of the visual tokens", table(results, keep)]
     parts.append(ORIGINAL)
-    for keep in ORIGINAL_KEEPS:
+    for keep in FEW_KEEPS:
         parts += [f"### {100 * keep:g} % of the visual tokens", table(original, keep)]
     return "\n\n".join(parts) + "\n"
 
@@ -140,18 +140,22 @@ def main() -> None:
     parser.add_argument("--few", action="store_true", help="what learned, full and sample alone; nothing is published")
     given = parser.parse_args()
     model, processor = load(EMBEDDED)
-    weights = Weights(given.metacompress, given.learned)
+    weights, dialogues = Weights(given.metacompress, given.learned), read_dialogues(given.data)
+    compared = rivals(family_of(model).shape, FEW_KEEPS if given.few else KEEPS, weights, not given.few)
     results = {}
-    for positions, keeps, out in (("compact", KEEPS, given.out), ("original", ORIGINAL_KEEPS, given.out / "original")):
-        compared = rivals(family_of(model).shape, ORIGINAL_KEEPS if given.few else keeps, weights, not given.few)
-        scope = Scope(positions)
-        names, settings = Names(EMBEDDED, "scenes/test"), EvalSettings(scope=scope)
-        results[positions] = evaluate(model, processor, compared, read_dialogues(given.data), out, names, settings)
+    for positions in POSITIONS if given.few else POSITIONS[:1]:
+        out, settings = given.out / positions, EvalSettings(scope=Scope(positions))
+        results[positions] = evaluate(
+            model, processor, compared, dialogues, out, Names(EMBEDDED, "scenes/test"), settings
+        )
         console.print(rich_table(results[positions]))
-    if not given.few:
-        for positions, path in RESULTS.items():
-            save(path, results[positions])
-        PAGE.write_text(page(results["compact"], results["original"]))
+    if given.few:
+        save(given.out / "results.json", results["compact"])
+        return
+    original = json.loads((given.learned / "original" / "results.json").read_text())
+    save(RESULTS, results["compact"])
+    save(LEARNED, original)
+    PAGE.write_text(page(results["compact"], original))
 
 
 if __name__ == "__main__":
