@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from pinhole import __version__
+from pinhole.commands.bench import bench
 from pinhole.commands.chat import chat
 from pinhole.commands.evaluate import evaluate
 from pinhole.commands.label import label
@@ -42,6 +43,7 @@ app.command("vtw-search")(vtw_search)
 app.command()(overlap)
 app.command()(scenes)
 app.command()(quickstart)
+app.command(cls=SpreadCommand)(bench)
 
 
 def version(show: bool) -> None:

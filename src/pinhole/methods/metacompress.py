@@ -91,10 +91,12 @@ class MetaCompress(Learned, library_name="pinhole", license="apache-2.0", paper_
         weights, offset = torch.cat((self.w_q, self.w_k), 1), -scale * mean
         projected, start = [], 0
         for block in blocks:
-            added = offset
-            if self.positions == "sinusoidal":
-                added = offset + _sinusoids(start, len(block), self.width, x.device)
-            projected.append(torch.addcmul(added, block.to(offset), scale) @ weights)
+            if self.positions == "none":
+                placed = torch.addcmul(offset, block.to(offset), scale)
+            else:  # in place: these are the largest tensors there are
+                placed = _sinusoids(start, len(block), self.width, x.device).to(offset).add_(offset)
+                placed.addcmul_(block.to(offset), scale)
+            projected.append(placed @ weights)
             start += len(block)
         queries, keys = torch.cat(projected).split(self.d_c, 1)
         logits = (_pool(queries, m, self.kernel) * self.b) @ keys.T / self.d_c**0.5

@@ -1,0 +1,174 @@
+"""Writes docs/efficiency.md from the results that lie in docs/results; no number in it is typed in.
+
+    python runs/efficiency_page.py
+
+It takes efficiency*.json (`pinhole bench`), profile_*.json, scaling_*.json and training_cost.json, as
+runs/efficiency_cpu.sh and runs/efficiency_gpu.sh leave them; what is not there is left out.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pinhole.benchmark.growth import QUADRATIC
+from pinhole.benchmark.table import refusals, tables
+from pinhole.evaluation.provenance import stated
+from pinhole.view.cells import NONE, count, method_label, percent, quantity
+from pinhole.view.table import Table, as_markdown
+
+ROOT = Path(__file__).parents[1]
+RESULTS, PAGE = ROOT / "docs" / "results", ROOT / "docs" / "efficiency.md"
+
+INTRODUCTION = """# Efficiency
+
+Fewer tokens must become less time and memory. `pinhole bench` measures whether they do, on a checkpoint or, since time
+and memory do not depend on what the weights are, on a named architecture with random ones:
+
+```bash
+pinhole bench --model llava-1.5-7b:layers=2 --methods full sample metacompress fastv:layer=1 --keep 0.1 --out bench
+```
+
+Architectures: `llava-1.5-7b`, `llava-1.5-13b`, `llava-next-7b` (an overview and four tiles), `llava-onevision-7b` (the
+same), `qwen2-vl-7b` (1008 x 1008 pixels) and `tiny`; `:layers=2` cuts the depth of the LLM and leaves the encoder
+whole, which then weighs more. `--model` also takes a folder, a hub name or `embedded`. The folder of `--out` gets
+`results.json`, `tables.md` and `measurements.jsonl`; a stopped run goes on from there.
+
+## What is measured
+One dialogue, batch 1: a picture and a question, answers of a fixed length by greedy decoding, later questions. All
+methods are measured in one process, in turn within every repetition, each repetition starting with the next one, after
+one that warms up; GPUs are synchronised before the time is read. Times are medians over the repetitions, ratios of
+times medians of the ratios within each repetition: a machine that slows down slows both.
+
+- **Encoder**: the encoder and the projector, noting the cues that the method reads in the encoder.
+- **Own work**: the rest of what the method does: cues of the prompt, the decision and P X; inside the LLM, its
+  decisions.
+- **First token**: from the processor's output to the first token, all of the above and the LLM's prefill in it.
+- **Speed-up**: the uncompressed model's time to the first token divided by the method's.
+- **FLOPs allow**: the same of the FLOPs up to the first token, encoder and own work in them. That is the speed-up on a
+  machine that is as fast at every operation.
+- **Relative to Sample**: time to the first token divided by that of equidistant tokens, which cost nothing to choose.
+- **Of the limit**: the limit's time to the first token divided by the method's. The limit is the same model given m
+  tokens for free: the picture is encoded, and which tokens remain was settled beforehand.
+- **Later token**: each token of the first answer behind its first.
+- **One turn, all turns**: from the processor's output to the end of the answer. Later turns read their own words, the
+  KV cache is kept.
+- **All read anew**: the same turns for a model that remembers nothing: each reads the picture and all that was said.
+- **Peak memory**: the most that the first turn takes above the model's weights, the method's own weights in it: what
+  PyTorch allocates on a GPU, what the resident set grows by on a CPU.
+- **KV cache**: bytes of all keys and values behind the first turn's prefill.
+- **FLOPs**: counted by PyTorch's `FlopCounterMode`, a multiply-add as two, the whole square of attention. Beside them
+  are the LLM's as `pinhole.budget` computes them from the counts of tokens alone; a test holds that both agree within
+  1 % for every stage and family."""
+
+CHOICES = """## What makes it fast
+- Tokens are left out of the prompt itself, in front of the LLM: no mask, no padding, the same kernels as ever (SDPA by
+  default; `--attention` chooses others).
+- MetaCompress reads X once to normalise it and once to project it, a block of rows at a time: keys and queries are one
+  product, queries are pooled behind it, E_pos is made from two small tables, and P X is one product in X's precision.
+- A method inside the LLM asks for the attention of one row, or of a few; no attention map is made, the layers keep
+  their kernel, and a layer behind a cut holds keys and values of its own tokens only.
+- In later turns only the new words are read, whatever the method; methods that decide anew at every turn
+  (`turns=each`) pay with a prefill of the whole dialogue."""
+
+ORDERS = """No method takes memory that grows with the square of the number of visual tokens n but those whose papers
+do: {names}. A test records the largest tensor that each makes. P itself has m x n numbers where tokens are mixed, so
+that at a fixed share m / n the methods that mix grow with the square too, as MetaCompress does by definition."""
+
+
+def read(name: str) -> dict[str, Any] | None:
+    """A results file; None where it was not made."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def benchmark(results: dict[str, Any], script: str) -> list[str]:
+    """The tables of one benchmark."""
+    dialogue = results["dialogue"]
+    [text] = {row["text_tokens"] for row in results["rows"]}
+    turns = dialogue["turns"] - 1
+    later = f"{dialogue['later']} tokens in each of {turns} later questions, " if turns else ""
+    about = (
+        f"{results['rows'][0]['visual_tokens']:,} visual and {text} text tokens in the first prompt, {later}"
+        f"{dialogue['answer']} in every answer; {results['dtype']}, {results['attention']}. {stated(script, results)}"
+    )
+    parts = [f"## {results['model']}, {'GPU' if results['device'] == 'cuda' else 'CPU'}", about]
+    for title, table in tables(results).items():
+        parts += [f"**{title}**", as_markdown(table)]
+    return parts + refusals(results)
+
+
+def profiles(results: dict[str, Any], script: str) -> list[str]:
+    """Where the time goes."""
+    rows = results["rows"]
+    names = list(dict.fromkeys(one["operation"] for row in rows for one in row["operations"]))
+    names.sort(key=lambda name: name == "the rest")
+    shares = [{one["operation"]: one["share"] for one in row["operations"]} for row in rows]
+    cells = [
+        [f"`{name}`" if name != "the rest" else name]
+        + [percent(share[name]) if name in share else NONE for share in shares]
+        for name in names
+    ]
+    header = ["Operation", *(method_label(row["method"]) for row in rows)]
+    return [
+        f"### Where the time to the first token goes: {results['model']}",
+        stated(script, results),
+        as_markdown(Table(header, [cells])),
+    ]
+
+
+def scaling(results: dict[str, Any], script: str, picture: str) -> list[str]:
+    """How the methods' own work grows."""
+    cells = []
+    for row in results["rows"]:
+        last = row["points"][-1]
+        steep = [NONE if row[name] is None else f"{row[name]:.1f}" for name in ("ms_slope", "peak_slope")]
+        peak = NONE if not last["peak_bytes"] else quantity(last["peak_bytes"], "B")
+        cells.append([method_label(row["method"]), count(last["n"]), f"{last['ms']:,.1f} ms", steep[0], peak, steep[1]])
+    header = ["Method", "Visual tokens at most", "Own work", "Power of n", "Peak memory", "Power of n"]
+    return [
+        f"![Own work against the number of visual tokens](images/{picture})",
+        f"{results['width']:,} wide, keep {results['keep']:g}. {stated(script, results)}",
+        as_markdown(Table(header, [cells])),
+    ]
+
+
+def training(results: dict[str, Any]) -> list[str]:
+    """What training costs, extrapolated."""
+    end, depths = results["extrapolated"], " and ".join(str(one["layers"]) for one in results["measured"])
+    peak = NONE if end["peak_bytes"] is None else quantity(end["peak_bytes"], "B")
+    rate = end["samples_per_s"]
+    return [
+        "## Training MetaCompress",
+        f"An extrapolation, not a training run: steps at {depths} layers of {results['shape']}, carried on in a "
+        f"straight line to {end['layers']}. {stated('runs/training_cost.py', results)}",
+        f"{results['samples']:,} samples, {results['epochs']} epochs, batch {results['batch']}, keep "
+        f"{results['keep']:g}: **{end['hours']:.2f} hours**; {rate['first_epoch']:.2f} samples a second in the first "
+        f"epoch, {rate['later_epochs']:.2f} with the teacher's cache ({quantity(end['cache_bytes'], 'B')}); {peak} "
+        f"above {quantity(end['weights_bytes'], 'B')} of weights.",
+    ]
+
+
+def page() -> str:
+    """docs/efficiency.md."""
+    parts = [INTRODUCTION, CHOICES]
+    for kind in ("gpu", "cpu"):
+        script = f"runs/efficiency_{kind}.sh"
+        for path in sorted(RESULTS.glob(f"efficiency*_{kind}.json")):
+            parts += benchmark(json.loads(path.read_text()), script)
+        if found := read(f"profile_{kind}"):
+            parts += profiles(found, script)
+    parts += ["## Growth with the number of visual tokens"]
+    labels = {name: method_label(name) for name in QUADRATIC}
+    parts.append(ORDERS.format(names=", ".join(f"{labels[name]} ({what})" for name, what in QUADRATIC.items())))
+    for kind in ("gpu", "cpu"):
+        if found := read(f"scaling_{kind}"):
+            parts += scaling(found, f"runs/efficiency_{kind}.sh", f"scaling_{kind}.svg")
+    if found := read("training_cost"):
+        parts += training(found)
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())

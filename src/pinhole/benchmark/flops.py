@@ -1,0 +1,29 @@
+"""Floating point operations, counted while they happen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+
+def _attention(query: Any, key: Any, value: Any, *_args: Any, **_kwargs: Any) -> int:
+    """The whole square of scores, as PyTorch counts its kernels for GPUs."""
+    return sdpa_flop_count(query, key, value)
+
+
+def _matrix_vector(matrix: Any, *_args: Any, **_kwargs: Any) -> int:
+    return 2 * matrix[0] * matrix[1]
+
+
+_UNKNOWN = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten.mv: _matrix_vector,
+}
+"""What PyTorch's counter passes over."""
+
+
+def flop_counter() -> FlopCounterMode:
+    """PyTorch's counter, which also sees the CPU's attention kernel and products of a matrix and a vector."""
+    return FlopCounterMode(display=False, custom_mapping=_UNKNOWN)
