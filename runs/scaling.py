@@ -86,8 +86,7 @@ def measure(names: list[str], keep: float, limit: float, out: Path) -> dict[str,
         row |= {"ms_slope": slope(points, "ms"), "peak_slope": slope(points, "peak_bytes")}
         results["rows"].append(row)
         save(out, results)
-        last = points[-1]
-        console.print(f"{name}: {last['ms']:,.1f} ms at {last['n']:,} tokens, growing with n^{row['ms_slope']:.1f}")
+        console.print(f"{name}: {points[-1]['ms']:,.1f} ms at {points[-1]['n']:,} tokens")
     return results
 
 
