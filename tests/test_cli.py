@@ -32,7 +32,7 @@ def pinhole(monkeypatch, capsys):
     return call
 
 
-COMMANDS = ("methods", "train", "eval", "chat", "label", "overlap", "vtw-search", "scenes", "quickstart")
+COMMANDS = ("methods", "train", "eval", "bench", "chat", "label", "overlap", "vtw-search", "scenes", "quickstart")
 
 
 def test_help_lists_every_command(pinhole):

@@ -136,12 +136,12 @@ def _greedy_map(kernel: torch.Tensor, m: int) -> torch.Tensor:
     """
     left = kernel.diagonal()  # the factor that each token would bring
     least = (ROUNDING * left).clamp_min(torch.finfo(kernel.dtype).tiny)
-    picks = []
+    picks, explained = [], torch.empty_like(kernel)  # one for all rounds: new ones would tear the CPU's heap apart
     for _ in range(m):
         gain = torch.maximum(left, least)
         pick = gain.argmax(0, keepdim=True)
         row = kernel.index_select(0, pick)[0]
-        kernel -= row[:, None] * (row / gain.index_select(0, pick))
+        kernel -= torch.mul(row[:, None], row / gain.index_select(0, pick), out=explained)
         for bound in (left, least):
             bound.index_fill_(0, pick, -torch.inf)  # so that no pick is picked again
         picks.append(pick)
