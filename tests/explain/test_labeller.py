@@ -10,10 +10,11 @@ import torch
 from pinhole import cli
 from pinhole.data import Dialogue, Turn, read_dialogues
 from pinhole.encoding import decode_answers, encode_turn
-from pinhole.explain.labeller import LabelSettings, Share, answer_tokens, label, labels_of
+from pinhole.explain.labeller import LabelSettings, answer_tokens, label, labels_of
 from pinhole.explain.labels import read_labels, read_settings
 from pinhole.explain.rollout import relevance
 from pinhole.families import family_of
+from pinhole.launch import Share
 from pinhole.session import Session
 from pinhole.transcript import Transcript
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
-from accelerate import PartialState
 from PIL import Image
 from rich.progress import track
 from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.data import Dialogue, digest
-from pinhole.devices import input_device
 from pinhole.encoding import decode_answers, encode_turn
 from pinhole.evaluation import provenance
 from pinhole.evaluation.scoring import exact_match
 from pinhole.explain.labels import Label, LabelStore
 from pinhole.explain.rollout import Weighting, check_weighting, relevance
 from pinhole.families import family_of
+from pinhole.launch import Share
 from pinhole.loading import fingerprint
 from pinhole.session import Session
 from pinhole.transcript import Transcript
@@ -61,27 +59,6 @@ class LabelSettings:
     def described(self) -> dict[str, object]:
         """What the labels depend on."""
         return {name: value for name, value in asdict(self).items() if name != "batch"}
-
-
-@dataclass(frozen=True)
-class Share:
-    """Which part of the work this process does, among those that `accelerate launch` started.
-
-    Attributes:
-        rank: number of this process.
-        count: how many there are.
-        wait: returns when all of them have called it.
-    """
-
-    rank: int = 0
-    count: int = 1
-    wait: Callable[[], object] = lambda: None
-
-    @classmethod
-    def of_launch(cls, model: PreTrainedModel) -> Self:
-        """This process; without `accelerate launch` the only one."""
-        state = PartialState(cpu=input_device(model).type == "cpu")
-        return cls(state.process_index, state.num_processes, state.wait_for_everyone)
 
 
 def label(

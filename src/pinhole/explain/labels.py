@@ -22,6 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from pinhole.differences import differences
+
 DESCRIBED = "labels.json"
 _PARTS = "part-*-*.parquet"
 _SCHEMA = pa.schema(
@@ -122,9 +124,7 @@ class LabelStore:
         if path.exists():
             described = json.loads(path.read_text())
             before, runs = described["settings"], described["made_with"]
-            unlike = sorted(key for key in settings.keys() | before.keys() if settings.get(key) != before.get(key))
-            if unlike:
-                pairs = "; ".join(f"{key} was {before.get(key)!r}, is {settings.get(key)!r}" for key in unlike)
+            if pairs := differences(before, settings):
                 raise ValueError(
                     f"{self._out} holds labels that were made with other settings ({pairs}): give another --out"
                 )

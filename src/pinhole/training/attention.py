@@ -16,8 +16,8 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.data import Dialogue, digest
 from pinhole.encoding import encode_turn
-from pinhole.explain.labeller import Share
 from pinhole.families import family_of
+from pinhole.launch import Share
 from pinhole.loading import fingerprint
 from pinhole.training.recipe import Task
 from pinhole.transcript import Transcript
