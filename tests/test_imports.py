@@ -12,7 +12,7 @@ import pinhole
 
 ROOT = Path(pinhole.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-DATA = ("reduction", "budget", "layout", "visual", "scope")
+DATA = ("reduction", "budget", "layout", "visual", "scope", "differences")
 CORE = (
     *DATA,
     "context",

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pinhole.differences import differences
+
 Record = dict[str, Any]
 """`kind`, `contender`, `repeat` and `values`; of a contender that cannot be measured `method` and `reason`."""
 
@@ -27,9 +29,7 @@ class Records:
         self._path, described = out / "measurements.jsonl", out / "benchmark.json"
         if described.exists():
             before = json.loads(described.read_text())
-            unlike = sorted(key for key in settings.keys() | before.keys() if settings.get(key) != before.get(key))
-            if unlike:
-                pairs = "; ".join(f"{key} was {before.get(key)!r}, is {settings.get(key)!r}" for key in unlike)
+            if pairs := differences(before, settings):
                 raise ValueError(f"{out} holds measurements of another benchmark ({pairs}): give another --out")
         described.write_text(json.dumps(settings, indent=2) + "\n")
         content = self._path.read_bytes() if self._path.exists() else b""

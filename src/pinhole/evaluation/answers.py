@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pinhole.data import Dialogue, digest
+from pinhole.differences import differences
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,7 @@ class AnswerFile:
         described = out / "evaluation.json"
         if described.exists():
             before = json.loads(described.read_text())
-            unlike = sorted(key for key in settings.keys() | before.keys() if settings.get(key) != before.get(key))
-            if unlike:
-                pairs = "; ".join(f"{key} was {before.get(key)!r}, is {settings.get(key)!r}" for key in unlike)
+            if pairs := differences(before, settings):
                 raise ValueError(f"{out} holds answers of another evaluation ({pairs}): give another --out")
         described.write_text(json.dumps(settings, indent=2) + "\n")
         self.answered = read_answers(self._path)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pinhole.data import Dialogue, digest
+from pinhole.differences import differences
 from pinhole.evaluation.overlap import Overlap, summary
 from pinhole.evaluation.results import save
 
@@ -33,9 +34,7 @@ class OverlapFile:
         if path.exists():
             held = json.loads(path.read_text())
             before = held["settings"]
-            unlike = sorted(key for key in settings.keys() | before.keys() if settings.get(key) != before.get(key))
-            if unlike:
-                pairs = "; ".join(f"{key} was {before.get(key)!r}, is {settings.get(key)!r}" for key in unlike)
+            if pairs := differences(before, settings):
                 raise ValueError(f"{path.parent} holds overlaps of another comparison ({pairs}): give another --out")
             self._records = {record["dialogue"]: record for record in held["dialogues"]}
 

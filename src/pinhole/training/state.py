@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from pinhole.differences import differences
 from pinhole.training.recipe import Recipe
 
 
@@ -41,9 +42,7 @@ class Run:
                     f"{out} already holds a training run: give --resume to go on with it, or another --out"
                 )
             before = json.loads(described.read_text())
-            unlike = [key for key in settings.keys() | before.keys() if settings.get(key) != before.get(key)]
-            if unlike:
-                pairs = "; ".join(f"{key} was {before.get(key)!r}, is {settings.get(key)!r}" for key in sorted(unlike))
+            if pairs := differences(before, settings):
                 raise ValueError(f"cannot resume the run in {out} with other settings: {pairs}")
         out.mkdir(parents=True, exist_ok=True)
         described.write_text(json.dumps(settings, indent=2) + "\n")
