@@ -68,16 +68,12 @@ def train(
         ValueError: the method does not learn, does not fit the model, or `out` holds another run.
         TrainingError: a loss is not finite, or the method has collapsed.
     """
-    *before, spec = spec if isinstance(spec, list) else [spec]
-    kind = recipe_of(spec)
-    if before and not kind.is_inside:
-        raise ValueError(f"{spec.name} learns at the LLM's input, where no other method can come first: leave it out")
+    entry, spec, kind = _who_learns(spec)
     settings = settings or kind.defaults
     model.requires_grad_(False).eval()
     processes = Processes(settings.precision, input_device(model))
     if shard:
         processes.shard(model)
-    entry = before[0] if before else None
     task = Task(model, processor, spec, dialogues, settings, options or {}, labels, cache, show_progress, entry)
     recipe = kind(task)
     run = Run(out, {**asdict(settings), **recipe.described()}, resume, processes.is_first)
@@ -94,6 +90,21 @@ def train(
         recipe.save(out)
     processes.wait()
     return recipe.finish()
+
+
+def _who_learns(spec: MethodSpec | list[MethodSpec]) -> tuple[MethodSpec | None, MethodSpec, type[Recipe]]:
+    """The method that comes first, the one that learns behind it, and how.
+
+    Raises:
+        ValueError: it has nothing to learn, or nothing can come first.
+    """
+    *before, learner = spec if isinstance(spec, list) else [spec]
+    kind = recipe_of(learner)
+    if before and not kind.is_inside:
+        raise ValueError(
+            f"{learner.name} learns at the LLM's input, where no other method can come first: leave it out"
+        )
+    return before[0] if before else None, learner, kind
 
 
 def _descend(
