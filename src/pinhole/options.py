@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any
 
 import typer
@@ -78,36 +82,65 @@ def parse_settings(texts: list[str]) -> dict[str, Any]:
     return settings
 
 
-def scope_of(positions: str | None, video: str, separators: str) -> Scope:
-    """The options' values as a `Scope`.
+@dataclass(frozen=True)
+class Checkpoint:
+    """The options that say which model is loaded, and how."""
 
-    Raises:
-        ValueError: a value that is not allowed.
-    """
-    return Scope(positions, video, separators)  # type: ignore[arg-type]
+    model: ModelOption = "embedded"
+    dtype: DtypeOption = "auto"
+    device: DeviceOption = None
+    device_map: DeviceMapOption = None
+    attention: AttentionOption = None
+    quantize: QuantizeOption = None
+
+    def load(self, quiet: bool) -> Any:
+        """Model and processor; where `quiet`, without transformers' progress bar."""
+        import transformers
+
+        from pinhole.loading import load
+
+        if quiet:
+            transformers.utils.logging.disable_progress_bar()
+        return load(
+            self.model,
+            self.dtype,
+            self.device,
+            device_map=self.device_map,
+            attn_implementation=self.attention,
+            quantization=self.quantize,  # type: ignore[arg-type]
+        )
 
 
-def load_quietly(
-    model: str,
-    quiet: bool,
-    dtype: str,
-    device: str | None,
-    device_map: str | None,
-    attention: str | None,
-    quantize: str | None,
-) -> Any:
-    """`pinhole.loading.load`, without transformers' progress bar where `quiet`."""
-    import transformers
+@dataclass(frozen=True)
+class Reading:
+    """The options that say how a method is applied."""
 
-    from pinhole.loading import load
+    positions: PositionsOption = None
+    video_scope: VideoScopeOption = "whole"
+    separators: SeparatorsOption = "reduce"
 
-    if quiet:
-        transformers.utils.logging.disable_progress_bar()
-    return load(
-        model,
-        dtype,
-        device,
-        device_map=device_map,
-        attn_implementation=attention,
-        quantization=quantize,  # type: ignore[arg-type]
-    )
+    def scope(self) -> Scope:
+        """These as a `Scope`.
+
+        Raises:
+            ValueError: a value that is not allowed.
+        """
+        return Scope(self.positions, self.video_scope, self.separators)  # type: ignore[arg-type]
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """A command each of whose parameters of a dataclass's type stands for one option a field."""
+    parameters = inspect.signature(command, eval_str=True).parameters
+    groups: dict[str, Any] = {name: p.annotation for name, p in parameters.items() if is_dataclass(p.annotation)}
+    own = [p for name, p in parameters.items() if name not in groups]
+    shared = [p for kind in groups.values() for p in inspect.signature(kind, eval_str=True).parameters.values()]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        for name, kind in groups.items():
+            given[name] = kind(**{entry.name: given.pop(entry.name) for entry in fields(kind)})
+        command(**given)
+
+    options = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *shared)]
+    run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    return run

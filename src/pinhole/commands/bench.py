@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pinhole.options import AttentionOption, DeviceOption, DtypeOption, QuietOption, console, load_quietly, parse_keep
+from pinhole.options import AttentionOption, Checkpoint, DeviceOption, DtypeOption, QuietOption, console, parse_keep
 
 
 def bench(
@@ -51,7 +51,7 @@ def bench(
     compared = Compared(tuple(methods), keeps, match)  # type: ignore[arg-type]
     subject = subject_of_shape(model, lengths, dtype, device, attention)
     if subject is None:
-        lvlm, processor = load_quietly(model, quiet, dtype, device, None, attention, None)
+        lvlm, processor = Checkpoint(model, dtype, device, attention=attention).load(quiet)
         subject = subject_of_checkpoint(lvlm, processor, lengths)
     results = run(subject, model, compared, lengths, out, repeats, show_progress=not quiet)
     shown, lines = tables(results), refusals(results)

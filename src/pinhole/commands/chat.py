@@ -9,42 +9,22 @@ from typing import Annotated
 
 import typer
 
-from pinhole.options import (
-    AttentionOption,
-    DeviceMapOption,
-    DeviceOption,
-    DtypeOption,
-    ModelOption,
-    PositionsOption,
-    QuantizeOption,
-    SeparatorsOption,
-    VideoScopeOption,
-    console,
-    load_quietly,
-    parse_keep,
-    scope_of,
-)
+from pinhole.options import Checkpoint, Reading, console, parse_keep, spread
 
 
+@spread
 def chat(
+    checkpoint: Checkpoint,
+    reading: Reading,
     image: Annotated[list[Path] | None, typer.Option(help="Pictures to talk about.")] = None,
     video: Annotated[list[Path] | None, typer.Option(help="Video files to talk about.")] = None,
     frames: Annotated[int, typer.Option(help="Frames of a video that are read, evenly spread.")] = 32,
-    model: ModelOption = "embedded",
     method: Annotated[str, typer.Option(help="How to reduce the visual tokens, such as metacompress:DIR.")] = "full",
     keep: Annotated[str, typer.Option(help="A share such as 0.1 or a count such as 64.")] = "0.1",
     question: Annotated[
         list[str] | None, typer.Option(help="Ask this and stop, instead of asking for questions.")
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Limit of one answer.")] = 256,
-    positions: PositionsOption = None,
-    video_scope: VideoScopeOption = "whole",
-    separators: SeparatorsOption = "reduce",
-    dtype: DtypeOption = "auto",
-    device: DeviceOption = None,
-    device_map: DeviceMapOption = None,
-    attention: AttentionOption = None,
-    quantize: QuantizeOption = None,
 ) -> None:
     """Talk about pictures and videos: each is compressed once, every later turn costs its own words only."""
     from pinhole.chat import Chat
@@ -55,9 +35,9 @@ def chat(
 
     if not image and not video:
         raise ValueError("give an --image FILE or a --video FILE to talk about")
-    share, specs, scope = parse_keep(keep), parse_specs(method), scope_of(positions, video_scope, separators)
+    share, specs, scope = parse_keep(keep), parse_specs(method), reading.scope()
     pictures = [load_image(path) for path in image or ()]
-    lvlm, processor = load_quietly(model, True, dtype, device, device_map, attention, quantize)
+    lvlm, processor = checkpoint.load(quiet=True)
     films = [load_video(path, frames) for path in video or ()]
     built = [spec.build(family_of(lvlm).width, share) for spec in specs]
     conversation = Chat(lvlm, processor, built, max_new_tokens=max_new_tokens, **asdict(scope))

@@ -7,25 +7,13 @@ from typing import Annotated
 
 import typer
 
-from pinhole.options import (
-    AttentionOption,
-    DeviceMapOption,
-    DeviceOption,
-    DtypeOption,
-    ModelOption,
-    PositionsOption,
-    QuantizeOption,
-    QuietOption,
-    SeparatorsOption,
-    VideoScopeOption,
-    console,
-    load_quietly,
-    parse_keep,
-    scope_of,
-)
+from pinhole.options import Checkpoint, QuietOption, Reading, console, parse_keep, spread
 
 
+@spread
 def evaluate(
+    checkpoint: Checkpoint,
+    reading: Reading,
     data: Annotated[
         Path, typer.Option(help="Dialogues: a .jsonl file, a folder with dialogues.jsonl, or a datasets folder.")
     ],
@@ -42,7 +30,6 @@ def evaluate(
     match: Annotated[
         str, typer.Option(help="keep hands keep to every method; average makes it the mean over the LLM's layers.")
     ] = "keep",
-    model: ModelOption = "embedded",
     history: Annotated[
         str, typer.Option(help="What later turns see: the model's own answers, or the gold ones.")
     ] = "own",
@@ -50,14 +37,6 @@ def evaluate(
     batch: Annotated[int, typer.Option(help="Dialogues held at once.")] = 25,
     limit: Annotated[int | None, typer.Option(help="Only the first dialogues.")] = None,
     ttft_dialogues: Annotated[int, typer.Option(help="Dialogues to time the first token on; 0 for none.")] = 20,
-    positions: PositionsOption = None,
-    video_scope: VideoScopeOption = "whole",
-    separators: SeparatorsOption = "reduce",
-    dtype: DtypeOption = "auto",
-    device: DeviceOption = None,
-    device_map: DeviceMapOption = None,
-    attention: AttentionOption = None,
-    quantize: QuantizeOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Compare methods in dialogues: accuracy with intervals, tokens, FLOPs, KV bytes, time to first token."""
@@ -69,13 +48,13 @@ def evaluate(
     from pinhole.families import family_of
     from pinhole.view.table import rich_table
 
-    scope = scope_of(positions, video_scope, separators)
+    scope = reading.scope()
     settings = EvalSettings(history, max_new_tokens, batch, scope)  # type: ignore[arg-type]
     keeps = [parse_keep(text) for text in keep or ["0.1"]]
     for spec in methods:
         parse_specs(spec)
     dialogues = read_dialogues(data)[:limit]
-    lvlm, processor = load_quietly(model, quiet, dtype, device, device_map, attention, quantize)
+    lvlm, processor = checkpoint.load(quiet)
     rivals = contenders(methods, keeps, family_of(lvlm).shape, match)  # type: ignore[arg-type]
     results = run(
         lvlm,
@@ -83,7 +62,7 @@ def evaluate(
         rivals,
         dialogues,
         out,
-        Names(model, str(data)),
+        Names(checkpoint.model, str(data)),
         settings,
         ttft_dialogues=ttft_dialogues,
         show_progress=not quiet,

@@ -7,25 +7,16 @@ from typing import Annotated
 
 import typer
 
-from pinhole.options import (
-    AttentionOption,
-    DeviceMapOption,
-    DeviceOption,
-    DtypeOption,
-    ModelOption,
-    QuantizeOption,
-    QuietOption,
-    console,
-    load_quietly,
-)
+from pinhole.options import Checkpoint, QuietOption, console, spread
 
 
+@spread
 def label(
+    checkpoint: Checkpoint,
     data: Annotated[
         Path, typer.Option(help="Dialogues: a .jsonl file, a folder with dialogues.jsonl, or a datasets folder.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the labels; a killed run goes on from there.")],
-    model: ModelOption = "embedded",
     turns: Annotated[
         str, typer.Option(help="Ask the first question of each dialogue, or all of them, each by itself.")
     ] = "first",
@@ -38,18 +29,14 @@ def label(
     ] = "gradient",
     batch: Annotated[int, typer.Option(help="Questions answered at once.")] = 16,
     limit: Annotated[int | None, typer.Option(help="Only the first dialogues.")] = None,
-    dtype: DtypeOption = "auto",
-    device: DeviceOption = None,
-    device_map: DeviceMapOption = None,
-    attention: AttentionOption = None,
-    quantize: QuantizeOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Label which visual tokens a model's answers rest on, to train `relevance`; also under accelerate launch."""
     from pinhole.data import read_dialogues
-    from pinhole.explain.labeller import LabelSettings, Share
+    from pinhole.explain.labeller import LabelSettings
     from pinhole.explain.labeller import label as run
     from pinhole.explain.labels import tally
+    from pinhole.launch import Share
 
     settings = LabelSettings(
         turns=turns,  # type: ignore[arg-type]
@@ -59,9 +46,9 @@ def label(
         batch=batch,
     )
     dialogues = read_dialogues(data)
-    lvlm, processor = load_quietly(model, quiet, dtype, device, device_map, attention, quantize)
+    lvlm, processor = checkpoint.load(quiet)
     share = Share.of_launch(lvlm)
-    run(lvlm, processor, dialogues, out, model, settings, limit=limit, share=share, show_progress=not quiet)
+    run(lvlm, processor, dialogues, out, checkpoint.model, settings, limit=limit, share=share, show_progress=not quiet)
     if share.rank == 0:
         asked, right = tally(out)
         console.print(f"{asked} question(s) asked, {right} answered right; labels in {out}")

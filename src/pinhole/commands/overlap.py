@@ -10,34 +10,21 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pinhole.options import (
-    AttentionOption,
-    DeviceMapOption,
-    DeviceOption,
-    DtypeOption,
-    ModelOption,
-    PositionsOption,
-    QuantizeOption,
-    QuietOption,
-    SeparatorsOption,
-    console,
-    load_quietly,
-    parse_keep,
-    scope_of,
-)
+from pinhole.options import Checkpoint, PositionsOption, QuietOption, SeparatorsOption, console, parse_keep, spread
 
 FIT = "fit"
 """What stands for the P that is fitted to each dialogue, in a method's place."""
 
 
+@spread
 def overlap(
+    checkpoint: Checkpoint,
     data: Annotated[
         Path, typer.Option(help="Dialogues: a .jsonl file, a folder with dialogues.jsonl, or a datasets folder.")
     ],
     out: Annotated[
         Path, typer.Option(help="Folder for overlap.json, reductions/ and pictures/; a killed run goes on from there.")
     ],
-    model: ModelOption = "embedded",
     method: Annotated[
         str, typer.Option(help="fit, which fits P to each dialogue, or a method such as divprune or metacompress:DIR.")
     ] = FIT,
@@ -47,11 +34,6 @@ def overlap(
     seed: Annotated[int, typer.Option(help="Of each fit's start.")] = 0,
     positions: PositionsOption = None,
     separators: SeparatorsOption = "reduce",
-    dtype: DtypeOption = "auto",
-    device: DeviceOption = None,
-    device_map: DeviceMapOption = None,
-    attention: AttentionOption = None,
-    quantize: QuantizeOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Compare the tokens that a P keeps with those that attention ranks first, and draw both on the pictures."""
@@ -59,16 +41,17 @@ def overlap(
     from pinhole.evaluation.contender import parse_specs
     from pinhole.evaluation.evaluate import Names
     from pinhole.overlap import Decided, Fitted, compare
+    from pinhole.scope import Scope
 
-    share, scope = parse_keep(keep), scope_of(positions, "whole", separators)
+    share, scope = parse_keep(keep), Scope(positions, separators=separators)  # type: ignore[arg-type]
     if method != FIT:
         parse_specs(method)
     dialogues = read_dialogues(data)[:limit]
-    lvlm, processor = load_quietly(model, quiet, dtype, device, device_map, attention, quantize)
+    lvlm, processor = checkpoint.load(quiet)
     chooser = (
         Fitted(lvlm, processor, share, scope, steps, seed) if method == FIT else Decided(lvlm, method, share, scope)
     )
-    names = Names(model, str(data))
+    names = Names(checkpoint.model, str(data))
     results = compare(lvlm, processor, dialogues, chooser, out, names, show_progress=not quiet)
     for shown in told(results["summary"]):
         console.print(shown)

@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pinhole.options import (
-    AttentionOption,
-    DeviceMapOption,
-    DeviceOption,
-    DtypeOption,
-    ModelOption,
-    PositionsOption,
-    QuantizeOption,
-    QuietOption,
-    SeparatorsOption,
-    VideoScopeOption,
-    console,
-    load_quietly,
-    parse_settings,
-    scope_of,
-)
+from pinhole.options import Checkpoint, QuietOption, Reading, console, parse_settings, spread
+
+if TYPE_CHECKING:
+    from pinhole.scope import Scope
+    from pinhole.training.settings import TrainSettings
 
 
+@dataclass(frozen=True)
+class Loop:
+    """The settings of the training loop that were given; what was not has the recipe's default."""
+
+    epochs: Annotated[int | None, typer.Option(help="Times through the data.")] = None
+    batch: Annotated[int | None, typer.Option(help="Samples in a step, of all processes together.")] = None
+    micro_batch: Annotated[int | None, typer.Option(help="Samples that one process computes at once.")] = None
+    lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None
+    clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None
+    seed: Annotated[int | None, typer.Option(help="Decides the first weights and the order of the data.")] = None
+    precision: Annotated[str | None, typer.Option(help="no, or bf16 for mixed precision.")] = None
+    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None
+    gradient_checkpointing: Annotated[
+        bool | None, typer.Option("--gradient-checkpointing", help="Less memory for the LLM's layers, more time.")
+    ] = None
+
+    def over(self, defaults: TrainSettings, scope: Scope) -> TrainSettings:
+        """`defaults` with what was given."""
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return replace(defaults, **given, scope=scope)
+
+
+@spread
 def train(
+    checkpoint: Checkpoint,
+    reading: Reading,
+    loop: Loop,
     data: Annotated[
         Path, typer.Option(help="Dialogues: a .jsonl file, a folder with dialogues.jsonl, or a datasets folder.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the weights, the log and the checkpoints.")],
-    model: ModelOption = "embedded",
     method: Annotated[
         str, typer.Option(help="What to train, such as metacompress:keep=0.1,d_c=64.")
     ] = "metacompress:keep=0.1",
@@ -42,17 +56,6 @@ def train(
         ),
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Folder written by pinhole label, for relevance.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Times through the data.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Samples in a step, of all processes together.")] = None,
-    micro_batch: Annotated[int | None, typer.Option(help="Samples that one process computes at once.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
-    clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides the first weights and the order of the data.")] = None,
-    precision: Annotated[str | None, typer.Option(help="no, or bf16 for mixed precision.")] = None,
-    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
-    gradient_checkpointing: Annotated[
-        bool | None, typer.Option("--gradient-checkpointing", help="Less memory for the LLM's layers, more time.")
-    ] = None,
     shard: Annotated[
         bool, typer.Option("--shard", help="Spread the LLM's weights over the processes of accelerate launch (FSDP).")
     ] = False,
@@ -60,14 +63,6 @@ def train(
     cache: Annotated[
         Path | None, typer.Option(help="Folder that keeps what stays the same, such as the teacher's outputs.")
     ] = None,
-    positions: PositionsOption = None,
-    video_scope: VideoScopeOption = "whole",
-    separators: SeparatorsOption = "reduce",
-    dtype: DtypeOption = "auto",
-    device: DeviceOption = None,
-    device_map: DeviceMapOption = None,
-    attention: AttentionOption = None,
-    quantize: QuantizeOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Train a learned method on a frozen model; what is not given has the default of the method's recipe."""
@@ -77,26 +72,10 @@ def train(
     from pinhole.training.recipes import recipe_of
 
     specs = parse_specs(method)
-    spec = specs[-1]
-    given: dict[str, Any] = {
-        "epochs": epochs,
-        "batch": batch,
-        "micro_batch": micro_batch,
-        "lr": lr,
-        "clip": clip,
-        "seed": seed,
-        "precision": precision,
-        "checkpoint_every": checkpoint_every,
-        "gradient_checkpointing": gradient_checkpointing,
-    }
-    settings = replace(
-        recipe_of(spec).defaults,
-        **{name: value for name, value in given.items() if value is not None},
-        scope=scope_of(positions, video_scope, separators),
-    )
+    settings = loop.over(recipe_of(specs[-1]).defaults, reading.scope())
     options = parse_settings(option or [])
     dialogues = read_dialogues(data)
-    lvlm, processor = load_quietly(model, quiet, dtype, device, device_map, attention, quantize)
+    lvlm, processor = checkpoint.load(quiet)
     run(
         lvlm,
         processor,
@@ -111,4 +90,4 @@ def train(
         shard=shard,
         show_progress=not quiet,
     )
-    console.print(f"saved {spec.name} in {out}; use it as {spec.name}:{out}")
+    console.print(f"saved {specs[-1].name} in {out}; use it as {specs[-1].name}:{out}")

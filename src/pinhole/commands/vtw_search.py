@@ -8,32 +8,18 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from pinhole.options import (
-    AttentionOption,
-    DeviceMapOption,
-    DeviceOption,
-    DtypeOption,
-    ModelOption,
-    QuantizeOption,
-    QuietOption,
-    console,
-    load_quietly,
-)
+from pinhole.options import Checkpoint, QuietOption, console, spread
 
 
+@spread
 def vtw_search(
+    checkpoint: Checkpoint,
     data: Annotated[
         Path, typer.Option(help="Dialogues: a .jsonl file, a folder with dialogues.jsonl, or a datasets folder.")
     ],
-    model: ModelOption = "embedded",
     samples: Annotated[int, typer.Option(help="Dialogues whose first questions are read.", min=1)] = 20,
     eta: Annotated[float, typer.Option(help="Mean KL divergence, in nats, that is allowed.")] = 0.003,
     smallest: Annotated[int, typer.Option(help="The first layer to try.", min=1)] = 5,
-    dtype: DtypeOption = "auto",
-    device: DeviceOption = None,
-    device_map: DeviceMapOption = None,
-    attention: AttentionOption = None,
-    quantize: QuantizeOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Find the layer from which on a model can do without its visual tokens, for the method vtw."""
@@ -41,7 +27,7 @@ def vtw_search(
     from pinhole.evaluation.layer_search import search_layer
 
     dialogues = read_dialogues(data)[:samples]
-    lvlm, processor = load_quietly(model, quiet, dtype, device, device_map, attention, quantize)
+    lvlm, processor = checkpoint.load(quiet)
     found = search_layer(lvlm, processor, dialogues, eta, smallest, show_progress=not quiet)
     table = Table("layer", "KL", box=None, header_style="bold")
     for layer, mean in found.divergences.items():
