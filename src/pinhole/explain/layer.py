@@ -156,7 +156,7 @@ def _through(
     shared = query.shape[1]
     d_query = query.new_zeros(*query.shape[:3], count, query.shape[-1])
     d_key, d_value = (x.new_zeros(groups, x.shape[1], count, x.shape[2]) for x in (key.mT, value))
-    added, asked = torch.zeros_like(rows), pulls.any(-1).flatten(0, 1).any(-1).any(0)
+    added, asked = torch.zeros_like(rows), pulls.abs().amax((0, 1, 3, 4))
     for queries in attention.parts(asked, count * shared):
         visible, keys = attention.visible(queries)
         mine = rows[:, queries].T.repeat(shared, 1)[..., None] / (groups * shared)
@@ -167,10 +167,11 @@ def _through(
             added[:, keys] += products.clamp_min(0).mul_(mine).sum(0)
             if is_first:
                 continue
-            scores = products.addcmul_(weights[:, None], products.sum(-1, keepdim=True), value=-1).mul_(call.scaling)
+            scores = products.addcmul_(weights[:, None], products.sum(-1, keepdim=True), value=-1)
             d_query[group, :, queries] = (scores.flatten(0, 1) @ k).view(shared, -1, count, k.shape[-1])
             d_key[group, ..., keys] += (q.flatten(0, 1).mT @ scores.flatten(1)).unflatten(1, (count, -1))
             d_value[group, keys] += (weights.mT @ pull.flatten(1)).unflatten(1, (count, -1))
+    d_query, d_key = d_query.mul_(call.scaling), d_key.mul_(call.scaling)
     return added, d_query.permute(3, 0, 1, 2, 4).flatten(1, 2), d_key.permute(2, 0, 3, 1), d_value.permute(2, 0, 1, 3)
 
 

@@ -60,9 +60,9 @@ class Call:
             visible: (T, n), which keys each query sees; None for all.
         """
         by_key = self.query.unflatten(1, (self.key.shape[1], -1))
-        scores = (by_key @ self.key[:, :, None].transpose(-1, -2)).flatten(1, 2) * self.scaling
+        scores = (by_key @ self.key[:, :, None].transpose(-1, -2)).flatten(1, 2).mul_(self.scaling)
         if visible is not None:
-            scores = scores.masked_fill(~visible, -torch.inf)
+            scores.masked_fill_(~visible, -torch.inf)
         return scores.softmax(-1, dtype=torch.float32)
 
     def cls_attention(self) -> torch.Tensor:
