@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart learn test contracts lint format lock clean
+.PHONY: help quickstart learn bench test contracts lint format lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,6 +17,11 @@ quickstart: $(VENV)/.installed  ## train MetaCompress on the embedded LVLM, comp
 
 learn: $(VENV)/.installed  ## label, train and compare the systems that learn, on the embedded LVLM; writes out/learn/results.json
 	runs/learn.sh
+
+bench: $(VENV)/.installed  ## what methods cost on LLaVA-1.5-7B cut to two layers; writes out/bench/results.json
+	rm -rf out/bench
+	$(BIN)/pinhole bench --model llava-1.5-7b:layers=2 --methods full sample metacompress fastv:layer=1 --keep 0.1 \
+		--turns 3 --repeats 3 --tokens 4 --out out/bench
 
 test: $(VENV)/.installed  ## the test suite, on two processes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not gpu and not contract'

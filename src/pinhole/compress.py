@@ -16,6 +16,7 @@ from pinhole.decide import check_plan, check_scope
 from pinhole.devices import input_device
 from pinhole.families import family_of
 from pinhole.kept import owner_of
+from pinhole.last_logits import last_logits
 from pinhole.plan import Methods, Plan
 from pinhole.reduction import Reduction
 from pinhole.scope import Scope, ScopeOptions
@@ -128,7 +129,7 @@ class Compression:
             )
         self._is_generating = True
         try:
-            output = self._generate(None, config, *args, **shrunk)
+            output = self._generate(None, config, *args, **{**last_logits(self._model), **shrunk})
         finally:
             self._is_generating = False
 

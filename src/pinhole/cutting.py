@@ -115,10 +115,9 @@ class Cutting:
             return None
         if run.is_cut:
             kwargs |= self._family.cut_inputs(kwargs, run.flat, run.total)
-            kwargs["position_embeddings"] = run.gathered(kwargs["position_embeddings"])
             kwargs["position_ids"] = None  # FlashAttention would take jumps in them for other sequences
-        if self._method.positions == "compact":
-            kwargs["position_embeddings"] = self._family.rotary(hidden, self._numbered(run, kept, hidden))
+        if run.is_cut or self._method.positions == "compact":
+            kwargs["position_embeddings"] = self._embeddings(run, cut, kept, hidden, kwargs["position_embeddings"])
         kwargs["attention_mask"] = self._mask(run, cut, kept, hidden, kwargs.get("attention_mask"))
         return (hidden, *args[1:]), kwargs
 
@@ -131,9 +130,22 @@ class Cutting:
                 "use a dynamic one"
             )
         hidden, self.reductions[cut] = run.cut(self._family, self._method, cut, hidden, kwargs)
+        run.calls.pop(cut, None)  # its queries and keys would lie there to the end of the pass
         if cache is not None:
             set_state(cache, run.state, self)
         return hidden
+
+    def _embeddings(
+        self, run: Pass, cut: int, kept: Kept, hidden: torch.Tensor, given: tuple[torch.Tensor, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rotary embeddings of this pass's tokens, the same for all layers up to the next cut."""
+        if cut not in run.embeddings:
+            run.embeddings[cut] = (
+                self._family.rotary(hidden, self._numbered(run, kept, hidden))
+                if self._method.positions == "compact"
+                else run.gathered(given)
+            )
+        return run.embeddings[cut]
 
     def _numbered(self, run: Pass, kept: Kept, hidden: torch.Tensor) -> torch.Tensor:
         """(B, q): position ids of this pass's tokens among those that the layer holds."""

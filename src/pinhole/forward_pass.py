@@ -51,6 +51,7 @@ class Pass:
         first: (B, L - past, d) what the first layer was given.
         calls: of the attention in the layer in front of each cut.
         masks: of the layers behind each cut, made once.
+        embeddings: as `masks`, rotary embeddings.
     """
 
     valid: torch.Tensor
@@ -62,6 +63,7 @@ class Pass:
     first: torch.Tensor | None = None
     calls: dict[int, Call] = field(default_factory=dict)
     masks: dict[int, torch.Tensor] = field(default_factory=dict)
+    embeddings: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, family: Family, inputs: dict[str, Any]) -> Pass | None:

@@ -15,6 +15,7 @@ from pinhole.decide import check_plan, check_scope
 from pinhole.devices import input_device
 from pinhole.families import family_of
 from pinhole.kept import lengths_of, set_state, state_of
+from pinhole.last_logits import last_logits
 from pinhole.plan import Methods, Plan
 from pinhole.reduction import Reduction
 from pinhole.scope import Scope, ScopeOptions
@@ -96,7 +97,7 @@ class Session:
             ids = self._model.generate(
                 past_key_values=self._cache,
                 **self.context.inputs(),
-                **self._without_placeholders(generate),
+                **(last_logits(self._model) | self._without_placeholders(generate)),
                 **({"mm_encoder_outputs": features} if features else {}),
             )
         ids = ids if isinstance(ids, torch.Tensor) else ids.sequences
