@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from launched import BOTH, IDS, two_processes
 from pinhole.data import Dialogue, Turn, read_dialogues
 from pinhole.encoding import encode_turn
 from pinhole.explain.labels import Label, LabelStore, target
@@ -236,17 +234,13 @@ class TestRefused:
             run(embedded, dialogues, labels, tmp_path / "a", options=options)
 
 
-def test_two_processes_share_the_looking_and_give_the_weights_of_one(embedded, scenes, tmp_path):
+@pytest.mark.parametrize(("launcher", "more"), BOTH, ids=IDS)
+def test_two_processes_share_the_looking_and_give_the_weights_of_one(embedded, scenes, tmp_path, launcher, more):
     dialogues = read_dialogues(scenes)
     labels = write(embedded, tmp_path / "labels", dialogues[:3])
     run(embedded, dialogues, labels, tmp_path / "one")
     command = f"train --data {scenes} --method relevance:layers=3 --labels {labels} --out {tmp_path / 'two'}"
     command += f" --cache {tmp_path / 'cache'} --epochs 2 --batch 4 --lr 1e-3 --clip 1 --quiet --device cpu"
-    launched = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "pinhole"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*launched, *command.split()], check=False, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
+    two_processes(launcher, [*command.split(), *more])
     assert len(list((tmp_path / "cache").glob("*.safetensors"))) == 9
     assert_same(tmp_path / "one", tmp_path / "two", looks(embedded, dialogues[0], "what ?")[0])

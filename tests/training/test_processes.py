@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from launched import BOTH, IDS, two_processes
 from pinhole.data import read_dialogues
 from pinhole.evaluation.contender import parse_specs
 from pinhole.training.loop import train
@@ -58,34 +56,15 @@ def test_gradient_checkpointing_changes_nothing(embedded, scenes, tmp_path, spec
     assert not any(module.training for module in model.modules())
 
 
-@pytest.mark.parametrize("shard", [[], ["--shard"]], ids=["replicated", "sharded"])
+@pytest.mark.parametrize(("launcher", "more"), BOTH, ids=IDS)
 @pytest.mark.parametrize("spec", SPECS)
-def test_two_processes_give_the_weights_of_one(embedded, scenes, tmp_path, spec, shard):
+def test_two_processes_give_the_weights_of_one(embedded, scenes, tmp_path, spec, launcher, more):
     train(*embedded, parse_specs(spec), read_dialogues(scenes), tmp_path / "one", SETTINGS, show_progress=False)
-    launched = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "pinhole"]
-    command = [
-        "train",
-        "--data",
-        str(scenes),
-        "--method",
-        spec,
-        "--out",
-        str(tmp_path / "two"),
-        *COMMAND.split(),
-        *shard,
-    ]
-    done = subprocess.run(
-        [*launched, *command],
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    command = ["train", "--data", str(scenes), "--method", spec, "--out", str(tmp_path / "two")]
+    two_processes(launcher, [*command, *COMMAND.split(), *more])
     assert_same(tmp_path / "one", tmp_path / "two")
 
 
 def test_one_process_has_nothing_to_shard(embedded, scenes, tmp_path):
-    with pytest.raises(ValueError, match="start several with accelerate launch"):
+    with pytest.raises(ValueError, match="start several with torchrun or accelerate launch"):
         train(*embedded, parse_specs(SPECS[0]), read_dialogues(scenes), tmp_path, SETTINGS, shard=True)

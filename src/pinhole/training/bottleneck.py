@@ -106,7 +106,6 @@ class Bottleneck(Recipe):
         if method.adapter:
             self._go_on_from(Path(method.adapter))
         self._adapter.make_trainable()
-        self._saved: Path | None = None
 
     @property
     def size(self) -> int:
@@ -165,15 +164,14 @@ class Bottleneck(Recipe):
         """As peft and `ADSC.from_pretrained` read it."""
         self._adapter.save(folder)
         (folder / SETTINGS).write_text(json.dumps(self._told, indent=2) + "\n")
-        self._saved = folder
 
     def restore(self, folder: Path) -> None:
         """Take over weights."""
         self._adapter.load(folder)
 
-    def finish(self) -> ADSC:
-        """The method with the adapter that was saved last; without one in processes that save nothing."""
-        return replace(self._method, adapter=None if self._saved is None else str(self._saved))
+    def finish(self, folder: Path) -> ADSC:
+        """The method with its adapter."""
+        return replace(self._method, adapter=str(folder))
 
     def _go_on_from(self, folder: Path) -> None:
         """Start with the adapter of another run.

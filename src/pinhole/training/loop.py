@@ -89,7 +89,7 @@ def train(
     if processes.is_first:
         recipe.save(out)
     processes.wait()
-    return recipe.finish()
+    return recipe.finish(out)
 
 
 def _who_learns(spec: MethodSpec | list[MethodSpec]) -> tuple[MethodSpec | None, MethodSpec, type[Recipe]]:

@@ -53,7 +53,7 @@ class OnDialogues(Recipe):
         """Take over weights."""
         self._method.load_state_dict(type(self._method).from_pretrained(str(folder)).state_dict())
 
-    def finish(self) -> Learned:
+    def finish(self, folder: Path) -> Learned:
         """The method."""
         return self._method.eval()
 

@@ -144,8 +144,8 @@ class Recipe(ABC):
         """Go on from what `save` wrote."""
 
     @abstractmethod
-    def finish(self) -> Any:
-        """What users get: the trained method. The model is as it was before."""
+    def finish(self, folder: Path) -> Any:
+        """What users get: the trained method, which `save` wrote to `folder`. The model is as it was before."""
 
 
 def options_from(kind: type, given: Mapping[str, Any]) -> Any:
