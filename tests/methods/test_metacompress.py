@@ -257,3 +257,12 @@ class TestDamagedFolders:
         save_file(weights, folder / "model.safetensors")
         with pytest.raises(ValueError, match='"b"'):
             MetaCompress.from_pretrained(str(folder))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_it_compiles_as_one_graph():
+    torch.manual_seed(0)
+    method, x = MetaCompress(8, keep=0.25, d_c=4), tokens(20).float()
+    expected = method(x, 5)
+    method.compile(backend="eager", fullgraph=True)
+    assert torch.allclose(method(x, 5), expected, atol=1e-6)
