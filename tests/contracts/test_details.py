@@ -492,3 +492,13 @@ class TestRefusals:
 
         with compress(model, Liar(keep=0.5)), pytest.raises(AssertionError, match="announced 18 tokens"):
             model(**tiny.inputs())
+
+
+@methods
+def test_a_static_cache_gives_the_same_answers(model, name):
+    inputs, limits = tiny.inputs(2), {"max_new_tokens": 5, "do_sample": False}
+    with compress(model, tiny.method(name, KEEP)):
+        dynamic, static = (
+            model.generate(**inputs, **limits, **more) for more in ({}, {"cache_implementation": "static"})
+        )
+    assert torch.equal(dynamic, static)
