@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from pinhole.data import Dialogue, digest
 from pinhole.encoding import decode_answers, encode_turn
 from pinhole.evaluation import provenance
-from pinhole.evaluation.scoring import exact_match
+from pinhole.evaluation.scoring import score
 from pinhole.explain.labels import Label, LabelStore
 from pinhole.explain.rollout import Weighting, check_weighting, relevance
 from pinhole.families import family_of
@@ -128,7 +128,7 @@ def labels_of(
         samples, texts, pictures, ids, words, sizes, strict=True
     ):
         asked = dialogue.turns[turn]
-        correct, tokens = exact_match(answer, asked.answer), answer_tokens(model, processor, said)
+        correct, tokens = score(answer, asked) >= 0.5, answer_tokens(model, processor, said)
         shares: tuple[torch.Tensor, ...] = ()
         fingerprints: tuple[int, ...] = ()
         if len(tokens) and (correct or settings.answers == "all"):

@@ -1,0 +1,45 @@
+"""`pinhole data build` and `pinhole data list`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pinhole.options import console
+
+app = typer.Typer(help="Build benchmarks from their official files.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_tasks() -> None:
+    """List the benchmarks that can be built."""
+    from pinhole.tasks import TASKS
+
+    for task in TASKS.values():
+        console.print(f"{task.name:<14}{task.about} ({', '.join(task.splits)})", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def build(
+    task: Annotated[str, typer.Argument(help="One of `pinhole data list`.")],
+    source: Annotated[Path, typer.Option(help="Folder with the official files.")],
+    out: Annotated[Path, typer.Option(help="Folder for the data set, which --data takes.")],
+    split: Annotated[str | None, typer.Option(help="Part of the release; unset, the one that papers report.")] = None,
+    suffix: Annotated[str | None, typer.Option(help="Follows every question; unset, the task's own.")] = None,
+) -> None:
+    """Build a benchmark as a data set; pictures and videos stay where they are."""
+    from pinhole.tasks import task_named
+    from pinhole.tasks.build import build as run
+
+    chosen = task_named(task)
+    told = run(chosen, source, out, split, suffix)
+    console.print(
+        f"{told['dialogues']:,} dialogues of {told['task']} ({told['split']}) in {out}; SHA-256 {told['sha256']}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(
+        f"evaluate: pinhole eval --data {out} --max-new-tokens {chosen.max_new_tokens}", highlight=False, soft_wrap=True
+    )
