@@ -151,16 +151,17 @@ def test_a_stopped_run_goes_on_without_asking_again(embedded, scenes, tmp_path, 
     monkeypatch.setattr(runner, "hold", stopping)
     with pytest.raises(KeyboardInterrupt):
         run(embedded, dialogues, tmp_path / "cut", methods=["sample"], settings=EvalSettings(batch=3))
-    path = tmp_path / "cut" / "answers.jsonl"
-    assert len(path.read_text().splitlines()) == 6
+    path = tmp_path / "cut" / "answers-0000.jsonl"
+    assert len(path.read_text().splitlines()) == 2
     with path.open("a") as file:
-        file.write('{"method": "sample", "dial')
+        file.write('[{"method": "sample", "dial')
     again = []
     monkeypatch.setattr(runner, "hold", lambda *a: again.extend(d.id for d in a[3]) or real(*a))
     _, resumed = run(embedded, dialogues, tmp_path / "cut", methods=["sample"], settings=EvalSettings(batch=3))
     assert not set(again) & {name for ids in held for name in ids}
     assert len(again) == len(dialogues) - 6
     assert resumed["rows"][0]["average"] == whole["rows"][0]["average"]
+    assert (tmp_path / "cut" / "answers.jsonl").read_text() == (tmp_path / "whole" / "answers.jsonl").read_text()
 
 
 def test_answers_made_with_other_settings_are_not_mixed(tmp_path):

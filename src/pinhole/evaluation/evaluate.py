@@ -12,10 +12,13 @@ from pinhole.data import Dialogue
 from pinhole.decide import check_plan
 from pinhole.evaluation.answers import AnswerFile
 from pinhole.evaluation.contender import Contender
+from pinhole.evaluation.judge import Judge
 from pinhole.evaluation.latency import times_to_first_token
 from pinhole.evaluation.results import summarize, write_results
 from pinhole.evaluation.runner import EvalSettings, answer_all
+from pinhole.evaluation.win_rate import check_judge, judge_answers
 from pinhole.families import family_of
+from pinhole.launch import Share
 from pinhole.loading import fingerprint
 
 
@@ -37,6 +40,8 @@ def evaluate(
     settings: EvalSettings | None = None,
     *,
     ttft_dialogues: int = 20,
+    share: Share | None = None,
+    judge: Judge | None = None,
     show_progress: bool = True,
 ) -> dict[str, Any]:
     """Compare contenders on dialogues; writes `answers.jsonl` as it goes and `results.json` at the end.
@@ -50,25 +55,44 @@ def evaluate(
         names: for the results.
         settings: how dialogues are held.
         ttft_dialogues: how many of them to time the first token on; 0 leaves `ttft_ms` null.
-        show_progress: draw progress bars.
+        share: this process among those that answer together (see `Share.of_launch`); the first writes the results.
+        judge: scores the answers where the dialogues ask for one; rows have their `win_rate` then.
+        show_progress: draw progress bars, in the first process.
 
     Returns:
-        what `results.json` holds.
+        what `results.json` holds; in the other processes nothing.
     """
-    settings = settings or EvalSettings()
+    settings, share = settings or EvalSettings(), share or Share()
+    check_judge(dialogues, judge)
     family = family_of(model)
     for contender in contenders:
         check_plan(contender.plan, family)
-    described = {"model": names.model, "weights": fingerprint(model), "data": names.data, **_loaded(model)}
-    file = AnswerFile(out, {**described, **settings.described()})
-    answer_all(model, processor, contenders, dialogues, file, settings, show_progress)
+    file = AnswerFile(out, described(model, names, settings), share.rank)
+    answer_all(model, processor, contenders, dialogues, file, settings, share, show_progress)
+    if share.rank > 0:
+        return {}
+    answered = file.merge([contender.key for contender in contenders], dialogues)
+    win_rates: dict[str, dict[str, Any]] = {}
+    if judge is not None:
+        answered, win_rates = judge_answers(judge, contenders, dialogues, answered, show_progress)
+        file.rescore(answered)
     timed = dialogues[:ttft_dialogues]
-    ttft_ms = times_to_first_token(model, processor, contenders, timed, settings.scope) if timed else {}
-    rows = summarize(contenders, dialogues, file.answered, family.shape, ttft_ms)
+    ttft_ms = (
+        times_to_first_token(model, processor, contenders, timed, settings.scope, settings.frames) if timed else {}
+    )
+    rows = summarize(contenders, dialogues, answered, family.shape, ttft_ms)
+    rows = [row | win_rates.get(contender.key, {}) for contender, row in zip(contenders, rows, strict=True)]
     return write_results(out / "results.json", names.model, names.data, rows)
 
 
-def _loaded(model: PreTrainedModel) -> dict[str, Any]:
-    """How the weights were loaded, as far as answers depend on it."""
-    quantization = model.config.to_dict().get("quantization_config")
-    return {"dtype": str(model.dtype), "quantization": quantization, "attention": model.config._attn_implementation}
+def described(model: PreTrainedModel, names: Names, settings: EvalSettings) -> dict[str, Any]:
+    """All that answers depend on beside the contender: weights, how they were loaded, how dialogues are held."""
+    return {
+        "model": names.model,
+        "weights": fingerprint(model),
+        "data": names.data,
+        "dtype": str(model.dtype),
+        "quantization": model.config.to_dict().get("quantization_config"),
+        "attention": model.config._attn_implementation,
+        **settings.described(),
+    }

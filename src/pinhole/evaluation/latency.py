@@ -24,6 +24,7 @@ def times_to_first_token(
     contenders: list[Contender],
     dialogues: list[Dialogue],
     scope: Scope,
+    frames: int | None = None,
 ) -> dict[str, float]:
     """Median milliseconds from the processor's output to the first token, by contender key.
 
@@ -32,8 +33,9 @@ def times_to_first_token(
     """
     taken: dict[str, list[float]] = {contender.key: [] for contender in contenders}
     for number, dialogue in enumerate([*dialogues[:1], *dialogues]):
-        text = Transcript(processor).question(dialogue.turns[0].question, len(dialogue.images))
-        inputs = encode_turn(model, processor, [text], dialogue.load_images())
+        text = Transcript(processor).question(dialogue.turns[0].question, len(dialogue.images), len(dialogue.videos))
+        videos = dialogue.load_videos(frames)
+        inputs = encode_turn(model, processor, [text], dialogue.load_images(), videos=videos)
         for contender in contenders:
             seconds = _first_token(model, contender, inputs, scope)
             if number:

@@ -14,6 +14,7 @@ Row = dict[str, Any]
 """What one method reached at one `keep`: an element of `results["rows"]`; accuracies are fractions of 1."""
 NONE = "–"
 """Stands where nothing was measured."""
+RECOVERY = "Of full [95 %]"
 
 
 def percent(share: float) -> str:
@@ -80,13 +81,17 @@ def full_row(rows: Sequence[Row]) -> Row | None:
 
 
 def columns(rows: Sequence[Row]) -> list[str]:
-    """The headings of `cells`: Method, Visual tokens, one per turn, and what it costs."""
+    """The headings of `cells`: Method, Visual tokens, one per turn, and what it costs.
+
+    The recovery rate has a column where any row has one: results of before it was recorded have none.
+    """
     relative = "" if full_row(rows) is None else " to full"
     return [
         "Method",
         "Visual tokens",
         *(f"Turn {turn + 1}" for turn in range(len(rows[0]["accuracy"]))),
         "Mean [95 %]",
+        *([RECOVERY] if has_recovery(rows) else []),
         "Points over Sample [95 %]",
         f"LLM FLOPs{relative}",
         f"KV cache{relative}",
@@ -94,13 +99,27 @@ def columns(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def cells(row: Row, label: str, full: Row | None) -> list[str]:
+def has_recovery(rows: Sequence[Row]) -> bool:
+    """Whether any row's accuracy is known as a share of the uncompressed model's."""
+    return any(row.get("recovery") is not None for row in rows)
+
+
+def recovery(row: Row) -> str:
+    """The share of the uncompressed model's accuracy, with its interval: "91.2 % [89.0, 93.1]"."""
+    if row["recovery"] is None:
+        return NONE
+    interval = " [{:.1f}, {:.1f}]".format(*(100 * end for end in row["recovery_ci95"])) if row["recovery_ci95"] else ""
+    return percent(row["recovery"]) + interval
+
+
+def cells(row: Row, label: str, full: Row | None, recovers: bool = False) -> list[str]:
     """One row under the headings `columns`.
 
     Args:
         row: of the results.
         label: what to call it.
         full: the uncompressed model's row, to which FLOPs and KV bytes are relative; without it they are absolute.
+        recovers: whether there is a column for the recovery rate.
     """
     low, high = row["ci95"]
     difference = NONE
@@ -113,6 +132,7 @@ def cells(row: Row, label: str, full: Row | None) -> list[str]:
         tokens(row),
         *map(percent, row["accuracy"]),
         f"{percent(row['average'])} [{100 * low:.1f}, {100 * high:.1f}]",
+        *([recovery(row)] if recovers else []),
         difference,
         percent(row["flops"] / full["flops"]) if full else quantity(row["flops"], "FLOP"),
         percent(row["kv_bytes"] / full["kv_bytes"]) if full else quantity(row["kv_bytes"], "B"),

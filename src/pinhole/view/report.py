@@ -12,7 +12,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from pinhole.reduction import Reduction
-from pinhole.view.cells import count, full_row, method_label, percent
+from pinhole.view.cells import count, full_row, has_recovery, method_label, percent
 from pinhole.view.embed import data_url, inline_svg
 from pinhole.view.headline import headline, leading_row
 from pinhole.view.pictures import accuracy_plot, fit, heat_map, overlay, usage
@@ -48,7 +48,8 @@ def write_report(path: str | Path, results: dict[str, Any], pictures: list[Pictu
             "method" (name in the registry), "settings" (value by name), "keep" (share or count), "visual_tokens" (n),
             "kept_tokens" (m), "accuracy" (one fraction of 1 per turn), "average", "ci95" ([low, high]),
             "delta_to_sample" and "delta_ci95" (fractions of 1, or None), "by_kind" (accuracy by kind of question),
-            "flops", "kv_bytes" (numbers) and "ttft_ms" (milliseconds, or None).
+            "flops", "kv_bytes" (numbers) and "ttft_ms" (milliseconds, or None); perhaps "recovery" and "recovery_ci95"
+            (a fraction of 1 and [low, high], or None) and "by_size" (accuracy by size of the answer's object).
         pictures: shown in this order.
 
     Raises:
@@ -61,7 +62,9 @@ def write_report(path: str | Path, results: dict[str, Any], pictures: list[Pictu
         style=Markup(resources.files("pinhole.view").joinpath("report.css").read_text("utf-8")),
         results=results,
         table=result_table(results),
+        recovers=has_recovery(results["rows"]),
         kinds=kind_table(results),
+        sizes=kind_table(results, "by_size"),
         headline=headline(results),
         facts=_facts(results),
         plot=inline_svg(accuracy_plot(results["rows"]), "plot", "Accuracy against visual tokens kept"),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rich import box
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from pinhole.view.cells import NONE, cells, columns, count, full_row, labels, percent, share_kept
+from pinhole.view.cells import NONE, cells, columns, count, full_row, has_recovery, labels, percent, share_kept
 
 
 @dataclass(frozen=True)
@@ -33,22 +33,25 @@ def result_table(results: dict[str, Any]) -> Table:
         ValueError: the results have no rows.
     """
     rows = _rows(results)
-    full, names = full_row(rows), labels(rows)
+    full, names, recovers = full_row(rows), labels(rows), has_recovery(rows)
     pairs = sorted(zip(rows, names, strict=True), key=lambda pair: -share_kept(pair[0]))
     grouped = itertools.groupby(pairs, key=lambda pair: share_kept(pair[0]))
-    return Table(columns(rows), [[cells(row, name, full) for row, name in group] for _, group in grouped])
+    return Table(columns(rows), [[cells(row, name, full, recovers) for row, name in group] for _, group in grouped])
 
 
-def kind_table(results: dict[str, Any]) -> Table:
-    """Every row's accuracy by kind of question, in the order of `result_table`; kinds as they first come up."""
+def kind_table(results: dict[str, Any], by: Literal["by_kind", "by_size"] = "by_kind") -> Table:
+    """Every row's accuracy by kind of question, or by the size of the object that the answer is about.
+
+    Rows are in the order of `result_table`, kinds as they first come up.
+    """
     rows = _rows(results)
-    kinds = list(dict.fromkeys(kind for row in rows for kind in row["by_kind"]))
+    kinds = list(dict.fromkeys(kind for row in rows for kind in row.get(by, {})))
     pairs = sorted(zip(rows, labels(rows), strict=True), key=lambda pair: -share_kept(pair[0]))
     grouped = itertools.groupby(pairs, key=lambda pair: share_kept(pair[0]))
     groups = [
         [
             [name, count(row["kept_tokens"])]
-            + [percent(row["by_kind"][kind]) if kind in row["by_kind"] else NONE for kind in kinds]
+            + [percent(row[by][kind]) if kind in row.get(by, {}) else NONE for kind in kinds]
             for row, name in group
         ]
         for _, group in grouped
