@@ -6,3 +6,4 @@ rm -rf out/quickstart out/learn out/methods
 make quickstart learn
 .venv/bin/python runs/methods.py
 .venv/bin/python runs/readme.py
+.venv/bin/python runs/leaderboard.py

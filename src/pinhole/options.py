@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -35,6 +36,38 @@ PositionsOption = Annotated[
 VideoScopeOption = Annotated[str, typer.Option(help="Reduce a video as a whole, or every frame on its own (frame).")]
 SeparatorsOption = Annotated[str, typer.Option(help="The newlines of tiled images: reduce them like others, or keep.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+
+
+def take_config(context: typer.Context, path: Path | None) -> None:
+    """Let a file that `pinhole choose` wrote give what the command line does not.
+
+    A command that compares gets its method beside the uncompressed model.
+
+    Raises:
+        ValueError: no such file, or it gives what the command has no option for.
+    """
+    if path is None:
+        return
+    from pinhole.choose.choice import read_choice
+
+    given, known = read_choice(path), {parameter.name for parameter in context.command.params}
+    if "methods" in known:
+        given["methods"] = ["full", given.pop("method")]
+        given["keep"] = [str(given["keep"])] if "keep" in given else None
+    if lacking := sorted(given.keys() - known):
+        raise ValueError(f"{path} gives {', '.join(lacking)}, and `{context.info_name}` has no such option")
+    context.default_map = {name: value for name, value in given.items() if value is not None}
+
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        callback=take_config,
+        is_eager=True,
+        help="choice.json of pinhole choose: the model, the method and how it is applied, where they are not given.",
+    ),
+]
 
 
 class SpreadCommand(TyperCommand):

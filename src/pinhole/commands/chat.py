@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pinhole.options import Checkpoint, Reading, console, parse_keep, spread
+from pinhole.options import Checkpoint, ConfigOption, Reading, console, parse_keep, spread
 
 
 @spread
@@ -25,6 +25,7 @@ def chat(
         list[str] | None, typer.Option(help="Ask this and stop, instead of asking for questions.")
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(help="Limit of one answer.")] = 256,
+    _config: ConfigOption = None,
 ) -> None:
     """Talk about pictures and videos: each is compressed once, every later turn costs its own words only."""
     from pinhole.chat import Chat

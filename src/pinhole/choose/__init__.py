@@ -1,0 +1,1 @@
+"""The cheapest setting that holds on a user's own dialogues."""

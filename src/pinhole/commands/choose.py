@@ -1,0 +1,145 @@
+"""`pinhole choose`."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pinhole.commands.holding import Holding
+from pinhole.options import Checkpoint, QuietOption, Reading, console, parse_keep, spread
+
+if TYPE_CHECKING:
+    from pinhole.choose.bounds import Bounds
+
+
+@spread
+def choose(
+    checkpoint: Checkpoint,
+    reading: Reading,
+    holding: Holding,
+    data: Annotated[
+        Path,
+        typer.Option(help="Dialogues of your own: a .jsonl file, or a folder that holds them, built or of datasets."),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder for choice.json, choose.json and the answers; a killed run goes on from there.")
+    ],
+    max_loss: Annotated[
+        str | None, typer.Option(help="Accuracy that may be lost: 0.01, or 1% for percentage points.")
+    ] = None,
+    max_ttft: Annotated[str | None, typer.Option(help="Median time to the first token, such as 150ms.")] = None,
+    confidence: Annotated[float, typer.Option(help="That the setting loses no more than --max-loss.")] = 0.95,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What to search, such as: divprune visionzip metacompress:DIR; unset, "
+            "every method that needs no training."
+        ),
+    ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Shares such as 0.1 or counts such as 64; unset, 0.5 0.25 0.1 0.05.")
+    ] = None,
+    cost: Annotated[str, typer.Option(help="What is cheap: flops, or ttft, the time to the first token.")] = "flops",
+    first: Annotated[int, typer.Option(help="Dialogues of the first look; each later one has twice as many.")] = 16,
+    limit: Annotated[int | None, typer.Option(help="Only the first dialogues.")] = None,
+    ttft_dialogues: Annotated[int, typer.Option(help="Dialogues to time the first token on.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of the order in which dialogues are held.")] = 0,
+    quiet: QuietOption = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what choose.json holds, and nothing else.")] = False,
+) -> None:
+    """Find the cheapest setting that holds a bound on your dialogues, and write it for --config of other commands."""
+    from pinhole.choose.bounds import Bounds, parse_loss, parse_ms
+    from pinhole.choose.candidates import KEEPS, default_methods
+    from pinhole.choose.choice import write_choice
+    from pinhole.choose.search import search
+    from pinhole.choose.settings import SearchSettings
+    from pinhole.choose.table import choice_table, left_out
+    from pinhole.data import read_dialogues
+    from pinhole.evaluation.evaluate import Names
+    from pinhole.launch import Share
+
+    bounds = Bounds(
+        None if max_loss is None else parse_loss(max_loss), None if max_ttft is None else parse_ms(max_ttft), confidence
+    )
+    keeps = tuple(parse_keep(text) for text in keep) if keep else KEEPS
+    texts = tuple(methods or default_methods())
+    searched = SearchSettings(texts, keeps, bounds, cost, first, ttft_dialogues, seed)  # type: ignore[arg-type]
+    silent = quiet or as_json
+    settings = holding.settings(reading.scope())
+    dialogues = read_dialogues(data, videos=True)[:limit]
+    lvlm, processor = checkpoint.load(silent)
+    if Share.of_launch(lvlm).count > 1:
+        raise ValueError("pinhole choose works in one process: start it without accelerate launch or torchrun")
+    results = search(
+        lvlm,
+        processor,
+        dialogues,
+        out,
+        Names(checkpoint.model, str(data)),
+        searched,
+        settings,
+        tell=(lambda _: None) if silent else functools.partial(console.print, style="dim"),
+        show_progress=not silent,
+    )
+    if as_json:
+        typer.echo(json.dumps(results, indent=2))
+    else:
+        console.print(choice_table(results))
+        for line in left_out(results):
+            console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+    if results["chosen"] is None:
+        raise ValueError(nothing_holds(results, bounds, out))
+    write_choice(out / "choice.json", options_of(results["chosen"], checkpoint, reading), evidence_of(results))
+    if not as_json:
+        console.print(why(results["chosen"], bounds), markup=False, highlight=False, soft_wrap=True)
+        console.print(f"wrote {out / 'choice.json'}: eval, chat and serve take it as --config", soft_wrap=True)
+
+
+def options_of(row: dict[str, Any], checkpoint: Checkpoint, reading: Reading) -> dict[str, Any]:
+    """The options that make this setting: the model, the method, and what is not at its default."""
+    chosen = {"model": checkpoint.model, "method": row["method"]} | (
+        {} if row["keep"] is None else {"keep": row["keep"]}
+    )
+    given = {**asdict(checkpoint), **asdict(reading)}
+    defaults = {**asdict(Checkpoint()), **asdict(Reading())}
+    names = ("dtype", "attention", "quantize", "positions", "video_scope", "separators")
+    return chosen | {name: given[name] for name in names if given[name] != defaults[name]}
+
+
+def evidence_of(results: dict[str, Any]) -> dict[str, Any]:
+    """Why this setting was chosen."""
+    names = ("accuracy", "loss", "loss_at_most", "dialogues", "ttft_ms")
+    row = results["chosen"]
+    told = {name: row[name] for name in names} | {"flops_of_full": row["flops"] / results["full"]["flops"]}
+    return {"asked": results["asked"], **told, **{name: results[name] for name in ("data", "commit")}}
+
+
+def why(row: dict[str, Any], bounds: Bounds) -> str:
+    """The choice in a sentence."""
+    from pinhole.choose.table import setting_label
+
+    name = setting_label(row)
+    if bounds.max_loss is None:
+        return f"{name} is the most accurate that is fast enough: {100 * row['accuracy']:.1f} % of the turns are right"
+    return (
+        f"{name} is the cheapest that holds: at {100 * bounds.confidence:g} % confidence it loses at most "
+        f"{100 * min(row['loss_at_most'], bounds.max_loss):.1f} points ({100 * row['loss']:.1f} on {row['dialogues']} "
+        "dialogues)"
+    )
+
+
+def nothing_holds(results: dict[str, Any], bounds: Bounds, out: Path) -> str:
+    """What is said where no setting holds."""
+    from pinhole.choose.table import setting_label
+
+    near, asked = results["nearest"], 100 * (bounds.max_loss or 0)
+    return (
+        f"no setting is shown to lose at most {asked:g} points; the nearest is {setting_label(near)}, which lost "
+        f"{100 * near['loss']:.1f} on {near['dialogues']} dialogues and is shown to lose at most "
+        f"{100 * near['loss_at_most']:.1f}: allow that, or go on with more dialogues; all is in {out / 'choose.json'}"
+    )
