@@ -1,11 +1,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CODE := src tests tests_lmms runs
 
-.PHONY: help quickstart learn bench test contracts lint format lock clean
+.PHONY: help quickstart learn bench lmms-test test contracts lint format lock clean
 
 help:  ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +24,13 @@ bench: $(VENV)/.installed  ## what methods cost on LLaVA-1.5-7B cut to two layer
 	$(BIN)/pinhole bench --model llava-1.5-7b:layers=2 --methods full sample metacompress fastv:layer=1 --keep 0.1 \
 		--turns 3 --repeats 3 --tokens 4 --out out/bench
 
+.venv-lmms/.installed: pyproject.toml constraints.txt runs/lmms_env.sh
+	runs/lmms_env.sh .venv-lmms
+	touch $@
+
+lmms-test: .venv-lmms/.installed  ## Pinhole as a model of the installed lmms-eval, in an environment of its own
+	OMP_NUM_THREADS=1 .venv-lmms/bin/python -m pytest tests_lmms
+
 test: $(VENV)/.installed  ## the test suite, on two processes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not gpu and not contract'
 
@@ -31,13 +39,13 @@ contracts: $(VENV)/.installed  ## every method on every model family; writes doc
 	$(BIN)/python runs/compatibility.py docs/results/contracts.json docs/compatibility.md
 
 lint: $(VENV)/.installed  ## ruff and mypy
-	$(BIN)/ruff format --check src tests runs
-	$(BIN)/ruff check src tests runs
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
 
 format: $(VENV)/.installed  ## rewrite the code in the house style
-	$(BIN)/ruff check --fix src tests runs
-	$(BIN)/ruff format src tests runs
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
 
 lock:  ## renew constraints.txt from the newest releases that fit; torch stays where it is
 	$(PYTHON) -m venv $(VENV)/lock
@@ -46,4 +54,4 @@ lock:  ## renew constraints.txt from the newest releases that fit; torch stays w
 	rm -r $(VENV)/lock
 
 clean:  ## everything that was made
-	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-lmms out .pytest_cache .mypy_cache .ruff_cache

@@ -72,9 +72,9 @@ CHOICES = """## What makes it fast
 - On a CPU the output head gets the last token as a tensor of its own: of a view PyTorch would first copy the head's
   whole weight, 0.26 GB for LLaVA-1.5-7B, at every turn.
 - A learned compressor is a torch module without branches on values: `method.compile()`, or
-  `method.compile(mode="reduce-overhead")` for CUDA graphs, makes one graph of it for each number of tokens, and
-  `generate` takes `cache_implementation="static"` under a method at the input, with which transformers compiles decoding
-  on GPUs. Neither is on by default.
+  `method.compile(mode="reduce-overhead")` for CUDA graphs, makes one graph of it for each number of tokens. Under a
+  method at the input `generate` takes `cache_implementation="static"`, with which transformers compiles decoding on
+  GPUs. Neither is on by default.
 - In later turns only the new words are read, whatever the method; methods that decide anew at every turn
   (`turns=each`) pay with a prefill of the whole dialogue."""
 

@@ -32,7 +32,8 @@ CORE = (
     "adapter_folders",
 )
 CORE = (*CORE, "devices", "images", "videos", "transcript", "encoding", "chat")
-APPLICATIONS = ("training", "evaluation", "explain", "benchmark", "view", "serving", "commands", "options", "cli")
+APPLICATIONS = ("training", "evaluation", "explain", "benchmark", "view", "tasks", "choose", "lmms", "load", "serving")
+APPLICATIONS = (*APPLICATIONS, "commands", "options", "cli")
 
 
 def name_of(path: Path) -> str:

@@ -10,8 +10,11 @@ import typer
 from rich.console import Console
 
 from pinhole import __version__
+from pinhole.commands import data
 from pinhole.commands.bench import bench
 from pinhole.commands.chat import chat
+from pinhole.commands.choose import choose
+from pinhole.commands.compare import compare
 from pinhole.commands.evaluate import evaluate
 from pinhole.commands.label import label
 from pinhole.commands.methods import methods
@@ -38,9 +41,12 @@ app.command()(methods)
 app.command(cls=SpreadCommand)(train)
 app.command("eval", cls=SpreadCommand)(evaluate)
 app.command(cls=SpreadCommand)(chat)
+app.command(cls=SpreadCommand)(compare)
+app.command(cls=SpreadCommand)(choose)
 app.command()(label)
 app.command("vtw-search")(vtw_search)
 app.command()(overlap)
+app.add_typer(data.app, name="data")
 app.command()(scenes)
 app.command()(quickstart)
 app.command(cls=SpreadCommand)(bench)

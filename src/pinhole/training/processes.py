@@ -44,7 +44,8 @@ class Processes:
         """
         if self.count == 1:
             raise ValueError(
-                "one process has nothing to share: start several with torchrun or accelerate launch, or leave --shard out"
+                "one process has nothing to share: start several with torchrun or accelerate launch, or leave out "
+                "--shard"
             )
         if len(set(getattr(model, "hf_device_map", {}).values())) > 1 or getattr(model, "is_quantized", False):
             raise ValueError("weights that are quantised or spread over devices cannot be sharded: leave --shard out")
