@@ -56,4 +56,4 @@ class LmmsEval:
         loading = asdict(checkpoint)
         options = {"pretrained": loading.pop("model"), **loading, **asdict(reading), "frames": holding.frames}
         benchmarks = Benchmarks(tuple(self.tasks or ()), holding.batch, limit, self.include)
-        console.print(f"wrote {run(benchmarks, methods, keeps, options, out)}")
+        console.print(f"wrote {run(benchmarks, methods, keeps, options, out)}", soft_wrap=True)
