@@ -1,9 +1,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := src tests tests_lmms runs
+CODE := src tests tests_lmms tests_serving runs
 
-.PHONY: help quickstart learn bench lmms-test test contracts lint format lock clean
+.PHONY: help quickstart learn bench lmms-test serving-test test contracts lint format lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,13 @@ bench: $(VENV)/.installed  ## what methods cost on LLaVA-1.5-7B cut to two layer
 lmms-test: .venv-lmms/.installed  ## Pinhole as a model of the installed lmms-eval, in an environment of its own
 	OMP_NUM_THREADS=1 .venv-lmms/bin/python -m pytest tests_lmms
 
+.venv-serving/.installed: runs/serving_env.sh runs/serving_torchvision.py pyproject.toml
+	PYTHON=$(PYTHON) runs/serving_env.sh .venv-serving
+	touch $@
+
+serving-test: .venv-serving/.installed  ## vLLM with the plug-in against transformers, in an environment of its own
+	OMP_NUM_THREADS=1 .venv-serving/bin/python -m pytest tests_serving -n 2 --dist loadgroup
+
 test: $(VENV)/.installed  ## the test suite, on two processes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'not gpu and not contract'
 
@@ -54,4 +61,4 @@ lock:  ## renew constraints.txt from the newest releases that fit; torch stays w
 	rm -r $(VENV)/lock
 
 clean:  ## everything that was made
-	rm -rf $(VENV) .venv-lmms out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-lmms .venv-serving out .pytest_cache .mypy_cache .ruff_cache

@@ -33,7 +33,7 @@ def pinhole(monkeypatch, capsys):
 
 
 COMMANDS = ("methods", "train", "eval", "bench", "chat", "label", "overlap", "vtw-search", "scenes", "quickstart")
-COMMANDS = (*COMMANDS, "data", "choose", "compare")
+COMMANDS = (*COMMANDS, "data", "choose", "compare", "serve", "bench-serve")
 
 
 def test_help_lists_every_command(pinhole):

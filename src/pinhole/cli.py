@@ -12,6 +12,7 @@ from rich.console import Console
 from pinhole import __version__
 from pinhole.commands import data
 from pinhole.commands.bench import bench
+from pinhole.commands.bench_serve import bench_serve
 from pinhole.commands.chat import chat
 from pinhole.commands.choose import choose
 from pinhole.commands.compare import compare
@@ -21,6 +22,7 @@ from pinhole.commands.methods import methods
 from pinhole.commands.overlap import overlap
 from pinhole.commands.quickstart import quickstart
 from pinhole.commands.scenes import scenes
+from pinhole.commands.serve import PASS_ON, serve
 from pinhole.commands.train import train
 from pinhole.commands.vtw_search import vtw_search
 from pinhole.options import SpreadCommand, console
@@ -50,6 +52,8 @@ app.add_typer(data.app, name="data")
 app.command()(scenes)
 app.command()(quickstart)
 app.command(cls=SpreadCommand)(bench)
+app.command(context_settings=PASS_ON)(serve)
+app.command("bench-serve", cls=SpreadCommand)(bench_serve)
 
 
 def version(show: bool) -> None:

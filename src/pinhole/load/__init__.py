@@ -1,0 +1,1 @@
+"""Plays dialogues against running OpenAI-compatible servers, and measures what they serve."""
