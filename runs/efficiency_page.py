@@ -3,7 +3,8 @@
     python runs/efficiency_page.py
 
 It takes efficiency*.json (`pinhole bench`), profile_*.json, scaling_*.json and training_cost.json, as
-runs/efficiency_cpu.sh and runs/efficiency_gpu.sh leave them; what is not there is left out.
+runs/efficiency_cpu.sh and runs/efficiency_gpu.sh leave them, rollout_cost.json of runs/rollout_cost.py, and what
+runs/serving.py and runs/soak.py gave, as serving.json and serving_soak.json; what is not there is left out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from pinhole.benchmark.growth import QUADRATIC
 from pinhole.benchmark.table import refusals, tables
 from pinhole.evaluation.provenance import stated
+from pinhole.load.table import table as of_servers
 from pinhole.view.cells import NONE, count, method_label, percent, quantity
 from pinhole.view.table import Table, as_markdown
 
@@ -156,6 +158,48 @@ def training(results: dict[str, Any]) -> list[str]:
     ]
 
 
+def labelling(results: dict[str, Any]) -> list[str]:
+    """What rollout by rows takes, beside the matrices that define it."""
+    llm, prompt = results["llm"], results["prompt"]
+    cells = [
+        [name, f"{row['cpu_seconds']:.2f} s", f"{row['mib']:,.0f} MiB"]
+        for name, row in (("Row by row", results["rows"]["rows"]), ("By its matrices", results["rows"]["matrices"]))
+    ]
+    return [
+        "## Labelling what an answer rests on",
+        f"Gradient-weighted rollout of {prompt['answer']} answer tokens over {prompt['tokens']:,}, {prompt['visual']} "
+        f"of them visual, in {llm['layers']} layers of width {llm['width']}, on one thread: **{results['faster']:.1f} "
+        f"times faster** than by its matrices, with **{results['less_memory']:.1f} times less memory**. The R_v of "
+        f"both differ by {results['largest_difference']:.0e} at most. {stated('runs/rollout_cost.py', results)}",
+        as_markdown(Table(["Rollout", "Time", "Memory"], [cells])),
+    ]
+
+
+def serving(results: dict[str, Any], soak: dict[str, Any] | None) -> list[str]:
+    """What a server answers and holds."""
+    goals, used = results["goals"], results["versions"]
+    rates, room = goals["requests_per_s"], goals["dialogues"]
+    parts = [
+        "## Served by vLLM",
+        f"Keep {results['keep']:g}, a LLaVA whose LLM dominates (4 layers of width 1,024, 576 visual tokens, random "
+        f"weights), {room['kv_tokens']:,} tokens of KV cache: **{rates['reached']:.1f} times the requests a second**, "
+        f"and **{room['reached']:.1f} times as many dialogues in the same KV space**. docs/bench_serve.md says what "
+        f"each figure means. Written by `runs/serving.py` at commit `{results['commit'][:10]}` on "
+        f"{results['hardware']['cpu']}, {results['hardware']['cores']} cores; vLLM {used['vllm']}, torch "
+        f"{used['torch']}.",
+        "**As many at once as fit with every token**",
+        as_markdown(of_servers(results["throughput"])),
+        "**More at once than fit**",
+        as_markdown(of_servers(results["capacity"])),
+    ]
+    if soak:
+        parts.append(
+            f"A soak (`runs/soak.py`) of {soak['requests']:,} requests, {soak['settings']['concurrency']} at once, "
+            f"broken pictures and closed connections among them, found {soak['wrong']} wrong answers or errors."
+        )
+    return parts
+
+
 def page() -> str:
     """docs/efficiency.md."""
     parts = [INTRODUCTION, CHOICES]
@@ -173,6 +217,10 @@ def page() -> str:
             parts += scaling(found, f"runs/efficiency_{kind}.sh", f"scaling_{kind}.svg")
     if found := read("training_cost"):
         parts += training(found)
+    if found := read("rollout_cost"):
+        parts += labelling(found)
+    if found := read("serving"):
+        parts += serving(found, read("serving_soak"))
     return "\n\n".join(parts) + "\n"
 
 

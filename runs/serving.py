@@ -45,6 +45,7 @@ GOALS = {"requests_per_s": 3.0, "dialogues": 5.0}
 BLOCK, BLOCKS = 32, 320
 """Tokens in a KV block, and blocks of each server: 16 dialogues with all visual tokens."""
 FLAGS = [
+    "--served-model-name", "llava-4x1024",
     "--dtype", "float32", "--enforce-eager", "--max-model-len", "1024", "--max-num-seqs", "96",
     "--block-size", str(BLOCK), "--num-gpu-blocks-override", str(BLOCKS), "--enable-prefix-caching",
     "--enable-prompt-tokens-details", "--limit-mm-per-prompt", '{"image": 1}',
