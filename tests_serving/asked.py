@@ -11,6 +11,8 @@ from pinhole.serving.settings import Settings
 
 KEEP = 0.3
 IMAGES = [Dialogue(((56, 56, 0),)), Dialogue(((60, 150, 1),), question="Which animal?"), Dialogue(((170, 70, 2),))]
+OTHER = Dialogue(((56, 56, 0),), question="How many legs has the beast?")
+"""About the first image."""
 TWO = Dialogue(((90, 56, 3), (56, 110, 4)))
 FILM = Dialogue(video=(6, 56, 84, 5))
 LONG = Dialogue(video=(12, 56, 56, 6), question="What happens?")
@@ -40,7 +42,8 @@ class Asked:
 
     def __init__(self, reference: Reference, method: str, keep: float = KEEP, **scope: Any) -> None:
         self.reference, self.method, self.keep = reference, method, keep
-        self.dialogues = [*IMAGES, TWO, WORDS, *([FILM, LONG] if reference.family in WITH_VIDEO else [])]
+        several = [OTHER] if method.startswith("relevance") else [TWO]
+        self.dialogues = [*IMAGES, *several, WORDS, *([FILM, LONG] if reference.family in WITH_VIDEO else [])]
         self.expected = [reference.answers(dialogue, method, keep, **scope) for dialogue in self.dialogues]
 
     def changed(self) -> Iterator[Self]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-SECOND = " USER: And which colour has it, would you say? ASSISTANT:"
+SECOND = "\nuser: And which colour has it, would you say?\nassistant: "
 FPS = 2.0
 MARKS = {
     "qwen": {
@@ -34,10 +34,10 @@ class Dialogue:
     question: str = "What is shown here?"
 
     def first(self, family: str) -> str:
-        """The words of the first turn."""
+        """The words of the first turn, as the checkpoints' chat template writes a dialogue."""
         marks = MARKS["qwen" if family.startswith("qwen") else "llava"]
         shown = "".join(marks["image"] + "\n" for _ in self.images) + (marks["video"] + "\n" if self.video else "")
-        return f"USER: {shown}{self.question} ASSISTANT:"
+        return f"user: {shown}{self.question}\nassistant: "
 
 
 def picture(height: int, width: int, seed: int) -> Image.Image:

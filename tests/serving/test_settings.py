@@ -12,6 +12,7 @@ import torch
 import zoo
 from pinhole.families import family_of
 from pinhole.methods.metacompress import MetaCompress
+from pinhole.methods.relevance import Relevance
 from pinhole.registry import method_names
 from pinhole.serving import MODELS, untested
 from pinhole.serving.command import command, vllm_version
@@ -63,15 +64,16 @@ class TestSettings:
 
 class TestServable:
     @pytest.mark.parametrize("family", SERVED)
-    def test_methods_are_served_that_read_the_image_alone(self, family, tmp_path):
-        MetaCompress.create(WIDTH).save_pretrained(tmp_path)
+    def test_methods_are_served_that_a_server_can_tell_all_they_read(self, family, tmp_path):
+        for learned in (MetaCompress, Relevance):
+            learned.create(WIDTH).save_pretrained(tmp_path / learned.name)
         model, served = family_of(zoo.model_of(family)), set()
         for name in method_names():
-            spec = f"{name}:{tmp_path}" if name == "metacompress" else name
+            spec = f"{name}:{tmp_path / name}" if name in ("metacompress", "relevance") else name
             spec = f"{name}:labels={tmp_path}" if name == "oracle" else spec
             with contextlib.suppress(ValueError):
                 served.add(servable(Settings(spec, 0.25), model).name)
-        always = {"full", "random", "sample", "spatial", "tome", "divprune", "metacompress"}
+        always = {"full", "random", "sample", "spatial", "tome", "divprune", "metacompress", "relevance"}
         cls = {"visionzip", "vispruner"} if family in ("llava", "llava_next") else set()
         assert served == always | cls
 
@@ -80,7 +82,7 @@ class TestServable:
         [
             ("fastv", "between the LLM's layers"),
             ("metacompress", "serve it with its weights"),
-            ("cdpruner", "reads the question"),
+            ("cdpruner", "of the question it reads prompt_embeddings, and a server gives first_layer_attention alone"),
             ("cdpruner:turns=each", "set turns=first"),
             ("prumerge", "does not give"),
             ("prumerge:keep=none", "depends on the picture"),
@@ -91,6 +93,15 @@ class TestServable:
     def test_the_reason_is_the_methods_own(self, method, reason):
         with pytest.raises(ValueError, match=reason):
             servable(Settings(method, 0.25), family_of(zoo.model_of("llava")))
+
+    @pytest.mark.parametrize(
+        ("settings", "reason"),
+        [({"input_layer": 1}, "reads attention@1, and a server gives"), ({"turns": "each"}, "set turns=first")],
+    )
+    def test_a_later_look_at_the_question_is_refused(self, settings, reason, tmp_path):
+        Relevance.create(WIDTH, **settings).save_pretrained(tmp_path)
+        with pytest.raises(ValueError, match=reason):
+            servable(Settings(f"relevance:{tmp_path}"), family_of(zoo.model_of("llava")))
 
     def test_weights_for_another_width_are_refused(self, tmp_path):
         MetaCompress.create(WIDTH * 2).save_pretrained(tmp_path)
@@ -144,6 +155,18 @@ class TestReducer:
             expected = reducer.method.reduce(visual.tokens)
             torch.testing.assert_close(reduction.matrix(), expected.matrix(), rtol=0, atol=0)
             assert len(tokens) == reducer.count("image", visual.tokens.n, encoder)
+
+    @pytest.mark.parametrize("family", SERVED)
+    def test_it_decides_by_the_question_as_on_the_loaded_model(self, family, tmp_path):
+        Relevance.create(WIDTH).save_pretrained(tmp_path)
+        model = zoo.model_of(family)
+        inputs = zoo.row(family, model, count=1)
+        reducer = Reducer.of(config_of(family, f"relevance:{tmp_path}"))
+        [visual], _ = family_of(model).encode(inputs, reducer.method.needs)
+        encoder = {name: value for name, value in inputs.items() if name not in ("input_ids", "attention_mask")}
+        looks = [visual.tokens.cues["first_layer_attention"]]
+        [(reduction, _)] = reducer.reduce("image", [visual.tokens.x], encoder, {}, looks)
+        torch.testing.assert_close(reduction.matrix(), reducer.method.reduce(visual.tokens).matrix(), rtol=0, atol=0)
 
     def test_a_blueprint_has_no_weights(self):
         family = blueprint(zoo.model_of("qwen2_5_vl").config)

@@ -38,7 +38,7 @@ def of_prompt(needs: Set[str]) -> frozenset[str]:
     return frozenset(name for name in needs if name in PROMPT_CUES or name.startswith(DEEPER))
 
 
-class _Seen(Exception):  # noqa: N818 - not an error: it ends a forward pass whose rest is not needed
+class Seen(Exception):  # noqa: N818 - not an error: it ends a forward pass whose rest is not needed
     """Carries the `Call`."""
 
 
@@ -78,7 +78,7 @@ def with_prompt_cues(
             known = {name: inputs[name][row : row + 1, real] for name in family.token_inputs if name in inputs}
             prompt = {"input_ids": ids, "position_ids": positions[..., row : row + 1, real], **known}
             attention = {
-                name: _attention(_call(family, layer, mine, prompt), instruction) for name, layer in layers.items()
+                name: asking(_call(family, layer, mine, prompt), instruction) for name, layer in layers.items()
             }
         for visual in mine:
             cues = {**visual.tokens.cues, "prompt_ids": words, "prompt_embeddings": embeddings}
@@ -99,12 +99,17 @@ def _instruction(row: int, real: torch.Tensor, visuals: list[Visual], start: int
     return instruction
 
 
-def _attention(call: Call, instruction: torch.Tensor) -> torch.Tensor:
-    """(L, T): mean attention over heads to every token of one row of L tokens from those of the instruction."""
-    columns, asking = torch.arange(call.key.shape[2], device=instruction.device), instruction[:, None]
-    visible = columns <= asking
+def asking(call: Call, instruction: torch.Tensor) -> torch.Tensor:
+    """(L, T): mean attention over heads to every token of one row of L tokens from those of the instruction.
+
+    Args:
+        call: of one layer, on the row.
+        instruction: (T,) indices into it.
+    """
+    columns, queries = torch.arange(call.key.shape[2], device=instruction.device), instruction[:, None]
+    visible = columns <= queries
     if call.window is not None:
-        visible &= columns > asking - call.window
+        visible &= columns > queries - call.window
     return replace(call, query=call.query[:, :, instruction]).weights(visible).mean(1)[0].T
 
 
@@ -124,7 +129,7 @@ def _call(family: Family, layer: int, visuals: list[Visual], prompt: dict[str, t
         )
 
     def stop(call: Call) -> NoReturn:
-        raise _Seen(call)
+        raise Seen(call)
 
     everything = [Reduction.identity(visual.tokens.n, visual.tokens.x.device) for visual in visuals]
     try:
@@ -135,6 +140,6 @@ def _call(family: Family, layer: int, visuals: list[Visual], prompt: dict[str, t
                 mm_encoder_outputs=family.ready(family.decided(visuals, everything)),
                 use_cache=False,
             )
-    except _Seen as seen:
+    except Seen as seen:
         return seen.args[0]
     raise AssertionError(f"layer {layer} of the LLM called no attention function")

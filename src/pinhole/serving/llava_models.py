@@ -72,5 +72,7 @@ class PinholeLlavaOnevisionForConditionalGeneration(ReducedLlava, LlavaOnevision
         """As of every model; videos of unlike length are encoded one after the other."""
         videos = inputs.get("pixel_values_videos")
         if isinstance(videos, list):
-            return "video", [self.reduced({"pixel_values_videos": video[None]})[1][0] for video in videos]
+            each = [{name: value[i : i + 1] for name, value in inputs.items()} for i in range(len(videos))]
+            alone = [{**mine, "pixel_values_videos": video[None]} for mine, video in zip(each, videos, strict=True)]
+            return "video", [self.reduced(mine)[1][0] for mine in alone]
         return super().reduced(inputs)

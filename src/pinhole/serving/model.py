@@ -9,10 +9,13 @@ from typing import Any
 import torch
 import vllm
 
+from pinhole.families.first_layer import of_prompt
 from pinhole.reduction import Reduction
 from pinhole.serving import untested
 from pinhole.serving.encoder_attention import recorded
-from pinhole.serving.reducer import Reducer
+from pinhole.serving.first_look import LAYERS, first_look, refuse_question
+from pinhole.serving.question import asked_input
+from pinhole.serving.reducer import Reducer, numbered
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +32,12 @@ class ReducedModel(ABC):
             logger.warning(warning)
         reducer = Reducer.of(vllm_config.model_config.hf_config)
         refuse_options(vllm_config, reducer)
+        if reducer.reads_question:
+            refuse_question(vllm_config)
         super().__init__(vllm_config=vllm_config, prefix=prefix)  # type: ignore[call-arg]
         self.reducer = reducer
+        if reducer.reads_question and not isinstance(layer := self._llm.layers[0], LAYERS):
+            raise ValueError(f"{reducer.method.name} cannot be served: it reads no {type(layer).__name__} of vLLM")
 
     @property
     @abstractmethod
@@ -46,10 +53,28 @@ class ReducedModel(ABC):
         family, method = self.reducer.family, self.reducer.method
         [modality] = [name for name, pixels in family.pixel_inputs.items() if inputs.get(pixels) is not None]
         encoder = family.encoder({})
-        with recorded(self.encoder_attention, method.needs, encoder.dropped if encoder else 0) as calls:
+        needs = method.needs - of_prompt(method.needs)
+        with recorded(self.encoder_attention, needs, encoder.dropped if encoder else 0) as calls:
             features = super().embed_multimodal(**inputs)  # type: ignore[misc]
         entries = [x.reshape(-1, x.shape[-1]) for x in features]
-        return modality, self.reducer.reduce(modality, entries, inputs, calls)
+        looks = self._looks(modality, entries, inputs) if self.reducer.reads_question else None
+        return modality, self.reducer.reduce(modality, entries, inputs, calls, looks)
+
+    @property
+    def _llm(self) -> Any:
+        return self.get_language_model().model  # type: ignore[attr-defined]
+
+    def _looks(self, modality: str, entries: list[torch.Tensor], inputs: dict[str, Any]) -> list[torch.Tensor]:
+        """(n_i, T_i) of each image or video: each is the only one in the prompt of its first turn."""
+        family, looks = self.reducer.family, []
+        token = family.token_id(modality)
+        for i, (x, asked) in enumerate(zip(entries, inputs[asked_input(modality)], strict=True)):
+            place = asked.tolist().index(token)
+            before, question = asked[:place], asked[place + 1 :]
+            grids = {name: inputs[name][i : i + 1].cpu() for name in family.spent_inputs if name in inputs}
+            positions = numbered(family, [*before.tolist(), *[token] * len(x), *question.tolist()], grids)
+            looks.append(first_look(self._llm, before, x, question, positions))
+        return looks
 
 
 def refuse_options(vllm_config: Any, reducer: Reducer) -> None:
@@ -70,7 +95,7 @@ def refuse_options(vllm_config: Any, reducer: Reducer) -> None:
             vllm_config.compilation_config.cudagraph_mm_encoder
         ),
         f"--mm-encoder-tp-mode data: {reducer.method.name} reads the encoder's attention to every image": (
-            reducer.method.needs and multimodal.mm_encoder_tp_mode == "data"
+            bool(reducer.method.needs - of_prompt(reducer.method.needs)) and multimodal.mm_encoder_tp_mode == "data"
         ),
     }
     for reason, is_set in refused.items():

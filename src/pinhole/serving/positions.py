@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from pinhole.families.base import Family
 from pinhole.serving.model import ReducedModel
+from pinhole.serving.reducer import numbered
 
 DIGITS = 2
 """Numbers that hold one offset: its digits to the base 256, which every float format holds exactly."""
@@ -84,12 +84,6 @@ class ReducedMRope(ReducedModel):
             self._moved = None
             positions[:, places.nonzero()[:, 0].to(positions.device)] += offsets.to(positions)
         return super().forward(input_ids, positions, *args, **kwargs)  # type: ignore[misc]
-
-
-def numbered(family: Family, ids: list[int], grids: dict[str, torch.Tensor]) -> torch.Tensor:
-    """(3, L) positions of a prompt before anything is left out, as `family` numbers it."""
-    row = torch.tensor([ids])
-    return family.full_positions({"input_ids": row, **grids}, torch.ones_like(row))[:, 0]
 
 
 def refuse_parallel(vllm_config: Any) -> None:

@@ -14,6 +14,7 @@ from transformers import AutoModelForImageTextToText, PretrainedConfig
 from pinhole.decide import decide
 from pinhole.families import check_supported, family_of
 from pinhole.families.base import Family
+from pinhole.families.first_layer import FIRST
 from pinhole.families.parts import Visual
 from pinhole.method import InputMethod
 from pinhole.reduction import Reduction
@@ -55,6 +56,11 @@ class Reducer:
         settings = {"method": self.method.name, "keep": self.method.keep, **self.method.settings()}
         return json.dumps({**settings, "weights": digest.hexdigest()}, sort_keys=True)
 
+    @property
+    def reads_question(self) -> bool:
+        """Whether the method reads what the question looks at."""
+        return FIRST in self.method.needs
+
     def count(self, modality: str, n: int, inputs: dict[str, Any]) -> int:
         """m, the visual tokens that remain of one image or video of n.
 
@@ -78,6 +84,7 @@ class Reducer:
         features: list[torch.Tensor],
         inputs: dict[str, Any],
         calls: dict[str, list[torch.Tensor]],
+        looks: list[torch.Tensor] | None = None,
     ) -> list[tuple[Reduction, torch.Tensor]]:
         """What was decided for each image or video, and its visual tokens (m_i, d).
 
@@ -86,6 +93,7 @@ class Reducer:
             features: (n_i, d) of each.
             inputs: of the encoder, for all of them.
             calls: the method's cues of the encoder's patches, as `pinhole.families.cues.recorded` collects them.
+            looks: (n_i, T_i) `first_layer_attention` of each, where the method reads it.
         """
         if isinstance(self.method, torch.nn.Module):
             self.method.to(features[0].device)
@@ -93,6 +101,7 @@ class Reducer:
         layouts = self.family.layouts(modality, inputs, lengths)
         pixels = self.family.pixels(modality, inputs, lengths)
         cues = {name: self._per_token(modality, inputs, parts, lengths) for name, parts in calls.items()}
+        cues |= {FIRST: tuple(looks)} if looks else {}
         answers = []
         for i, x in enumerate(features):
             tokens = VisualTokens(x, layouts[i], pixels[i], {name: cue[i] for name, cue in cues.items()})
@@ -117,3 +126,9 @@ def blueprint(config: PretrainedConfig) -> Family:
     check_supported(config.model_type)
     with torch.device("meta"):
         return family_of(AutoModelForImageTextToText.from_config(copy.deepcopy(config)))
+
+
+def numbered(family: Family, ids: list[int], grids: dict[str, torch.Tensor]) -> torch.Tensor:
+    """(3, L) or (L,) positions of a prompt before anything is left out, as `family` numbers it."""
+    row = torch.tensor([ids])
+    return family.full_positions({"input_ids": row, **grids}, torch.ones_like(row))[..., 0, :]

@@ -10,7 +10,7 @@ import torch
 from pinhole.decide import check
 from pinhole.families.base import Family
 from pinhole.families.cues import NEXT, OUTPUT
-from pinhole.families.first_layer import of_prompt
+from pinhole.families.first_layer import FIRST, of_prompt
 from pinhole.layer_method import LayerMethod
 from pinhole.method import InputMethod, Learned
 from pinhole.registry import MethodSpec, method_class
@@ -48,11 +48,11 @@ def _refusal(method: InputMethod, family: Family) -> str | None:
         return "its count depends on the picture, and vLLM must know it before: give it a keep where it takes one"
     if method.turns == "each":
         return "it decides anew at every turn, and what vLLM's prefix cache holds cannot change: set turns=first"
-    if of_prompt(method.needs):
-        return "it reads the question, and vLLM encodes a picture once for all questions about it"
+    if told := of_prompt(method.needs) - {FIRST}:
+        return f"of the question it reads {', '.join(sorted(told))}, and a server gives {FIRST} alone"
     if "labels" in method.settings():
         return "it looks its answers up in labels, which there are not of pictures that users send"
-    if missing := method.needs - encoder_cues(family):
+    if missing := method.needs - encoder_cues(family) - {FIRST}:
         return f"it reads {', '.join(sorted(missing))}, which vLLM's encoder of this model does not give"
     return None
 
