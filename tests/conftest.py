@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from hypothesis import settings
 
+from pinhole import cli
 from pinhole.loading import load
 from pinhole.scenes.questions import dialogue
 from pinhole.scenes.world import make_scene, render
@@ -40,3 +42,17 @@ def scenes(tmp_path_factory):
         lines.append(json.dumps({"id": f"scene-{index}", "image": f"{index}.png", "turns": turns}))
     (folder / "dialogues.jsonl").write_text("\n".join(lines) + "\n")
     return folder
+
+
+@pytest.fixture
+def pinhole(monkeypatch, capsys):
+    """Run `pinhole ...` in this process; returns (exit code, standard output, standard error)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pinhole", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            sys.exit(cli.main())
+        out, err = capsys.readouterr()
+        return stopped.value.code or 0, out, err
+
+    return call

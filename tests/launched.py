@@ -15,8 +15,8 @@ BOTH = [(TORCHRUN, []), (ACCELERATE, ["--shard"])]
 IDS = ["replicated by torchrun", "sharded by accelerate launch"]
 
 
-def two_processes(launcher: list[str], command: list[str]) -> None:
-    """Run `pinhole` and fail with what it printed last."""
+def two_processes(launcher: list[str], command: list[str]) -> str:
+    """Run `pinhole`; returns what it printed. Where it fails, so does the test, with the last of its errors."""
     done = subprocess.run(
         [sys.executable, "-m", *launcher, "-m", "pinhole", *command],
         check=False,
@@ -26,3 +26,4 @@ def two_processes(launcher: list[str], command: list[str]) -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout

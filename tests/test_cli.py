@@ -17,21 +17,6 @@ import checkpoints
 from pinhole import cli
 from pinhole.options import SpreadCommand
 
-
-@pytest.fixture
-def pinhole(monkeypatch, capsys):
-    """Run `pinhole ...` in this process; returns (exit code, standard output, standard error)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["pinhole", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            sys.exit(cli.main())
-        out, err = capsys.readouterr()
-        return stopped.value.code or 0, out, err
-
-    return call
-
-
 COMMANDS = ("methods", "train", "eval", "bench", "chat", "label", "overlap", "vtw-search", "scenes", "quickstart")
 COMMANDS = (*COMMANDS, "data", "choose", "compare", "serve", "bench-serve")
 

@@ -7,13 +7,10 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-import typer
 
-from pinhole.commands.compare import compare as command
 from pinhole.evaluation.answers import Answered
 from pinhole.evaluation.compare import Run, compare, pairs, told_differences
 from pinhole.evaluation.statistics import mcnemar, sign_flip
-from pinhole.options import SpreadCommand
 
 SETTINGS = {"model": "m", "weights": "abc", "data": "d", "dtype": "float32", "attention": "sdpa", "history": "own",
             "max_new_tokens": 16, "positions": None}  # fmt: skip
@@ -150,25 +147,14 @@ def test_folders_that_are_not_whole_are_refused(tmp_path):
         Run.read(unjudged)
 
 
-@pytest.fixture
-def pinhole(capsys):
-    app = typer.Typer()
-    app.command(cls=SpreadCommand)(command)
-
-    def call(*arguments):
-        app([*map(str, arguments)], standalone_mode=False)
-        return capsys.readouterr().out
-
-    return call
-
-
 def test_the_command_prints_a_table_or_json(pinhole, tmp_path):
     folders = write(tmp_path / "a", BEFORE), write(tmp_path / "b", AFTER, positions="original")
-    shown = pinhole(*folders)
+    code, shown, _ = pinhole("compare", *folders)
+    assert code == 0
     assert "+33.3 [" in shown
     assert "+3 −1" in shown
     assert "they differ in: positions was None, is 'original'" in shown
-    told = json.loads(pinhole(*folders, "--contender", "sample", "--json"))
+    told = json.loads(pinhole("compare", *folders, "--contender", "sample", "--json")[1])
     [row] = told["rows"]
     assert (row["method"], row["first"], row["second"]) == ("sample", pytest.approx(1 / 3), pytest.approx(2 / 3))
     assert row["difference"] == pytest.approx(1 / 3)

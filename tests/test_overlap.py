@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
-import sys
 
 import pytest
 import torch
 from PIL import Image
 
 from checkpoints import opened, picture
-from pinhole import cli, overlap
+from pinhole import overlap
 from pinhole.data import Dialogue, Turn, read_dialogues
 from pinhole.encoding import encode_turn
 from pinhole.evaluation.evaluate import Names
@@ -27,16 +27,8 @@ from pinhole.view.look import look
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, scenes):
-    def call(*arguments):
-        given = ["overlap", "--data", scenes, "--steps", 3, "--device", "cpu", "--quiet", *arguments]
-        monkeypatch.setattr(sys, "argv", ["pinhole", *map(str, given)])
-        with pytest.raises(SystemExit) as stopped:
-            sys.exit(cli.main())
-        out, err = capsys.readouterr()
-        return stopped.value.code or 0, out, err
-
-    return call
+def command(pinhole, scenes):
+    return functools.partial(pinhole, "overlap", "--data", scenes, "--steps", 3, "--device", "cpu", "--quiet")
 
 
 @torch.no_grad()

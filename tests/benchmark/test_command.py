@@ -3,26 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
-
-from pinhole import cli
-
-
-@pytest.fixture
-def pinhole(monkeypatch, capsys):
-    """Run `pinhole ...` in this process; returns (exit code, standard output, standard error)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["pinhole", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            sys.exit(cli.main())
-        out, err = capsys.readouterr()
-        return stopped.value.code or 0, out, err
-
-    return call
-
 
 SMALL = ["--turns", 2, "--tokens", 2, "--later", 4, "--text", 8, "--repeats", 1, "--device", "cpu", "--quiet"]
 

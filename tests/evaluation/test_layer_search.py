@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import sys
 
 import pytest
 import torch
 
-from pinhole import cli
 from pinhole.data import read_dialogues
 from pinhole.encoding import encode_turn
 from pinhole.evaluation.layer_search import LayerSearch, divergence, search_layer
 from pinhole.families import family_of
 from pinhole.transcript import Transcript
+
+QUICK = ("--device", "cpu", "--quiet")
 
 
 @torch.no_grad()
@@ -77,23 +77,15 @@ def test_layers_that_the_llm_lacks_and_no_data_are_refused(embedded, scenes):
         search_layer(model, processor, [], smallest=1)
 
 
-def command(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["pinhole", "vtw-search", *map(str, arguments), "--device", "cpu", "--quiet"])
-    with pytest.raises(SystemExit) as stopped:
-        sys.exit(cli.main())
-    out, err = capsys.readouterr()
-    return stopped.value.code or 0, out, err
-
-
-def test_the_command_prints_every_layer_and_the_choice(scenes, monkeypatch, capsys):
-    code, out, _ = command(monkeypatch, capsys, "--data", scenes, "--samples", 2, "--smallest", 1, "--eta", 100)
+def test_the_command_prints_every_layer_and_the_choice(scenes, pinhole):
+    code, out, _ = pinhole("vtw-search", *QUICK, "--data", scenes, "--samples", 2, "--smallest", 1, "--eta", 100)
     assert code == 0
     assert out.split()[:2] == ["layer", "KL"]
     assert out.rstrip().endswith("use vtw:layer=1")
 
 
-def test_the_command_says_where_no_layer_will_do(scenes, monkeypatch, capsys):
-    code, out, err = command(monkeypatch, capsys, "--data", scenes, "--samples", 1, "--smallest", 1, "--eta", -1)
+def test_the_command_says_where_no_layer_will_do(scenes, pinhole):
+    code, out, err = pinhole("vtw-search", *QUICK, "--data", scenes, "--samples", 1, "--smallest", 1, "--eta", -1)
     assert code == 1
     assert "layer" in out
     assert "no layer changes the next token as little as eta = -1.0: allow more with --eta" in err

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+from launched import TORCHRUN, two_processes
 from pinhole.data import Dialogue, Turn, digest, read_dialogues
 from pinhole.evaluation import runner
 from pinhole.evaluation.answers import Answered, AnswerFile, read_answers
@@ -138,14 +139,9 @@ def test_two_processes_write_what_one_does(embedded, scenes, tmp_path):
     dialogues, rivals = read_dialogues(scenes), contenders(["full", "sample"], [0.1], family_of(model).shape)
     names = Names("embedded", str(scenes))
     one = evaluate(model, processor, rivals, dialogues, tmp_path / "one", names, ttft_dialogues=0, show_progress=False)
-    launched = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "pinhole"]
     command = f"eval --data {scenes} --methods full sample --keep 0.1 --ttft-dialogues 0 --quiet --device cpu"
     arguments = [*command.split(), "--batch", "5", "--out", str(tmp_path / "two")]
-    done = subprocess.run(
-        [*launched, *arguments], check=False, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("wrote") == 1
+    assert two_processes(TORCHRUN, arguments).count("wrote") == 1
     two = json.loads((tmp_path / "two" / "results.json").read_text())
     assert two["rows"] == one["rows"]
     for name in ("answers.jsonl", "evaluation.json"):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 import torch
 
-from pinhole import cli
 from pinhole.data import Dialogue, Turn, read_dialogues
 from pinhole.encoding import decode_answers, encode_turn
 from pinhole.explain.labeller import LabelSettings, answer_tokens, label, labels_of
@@ -114,15 +111,12 @@ def test_bad_settings_are_refused(settings, message):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
-    """Run `pinhole ...` in this process; returns (exit code, standard output, standard error)."""
+def command(pinhole):
+    """Run `pinhole ...`; what it prints is not broken into lines."""
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["pinhole", *map(str, arguments), "--device", "cpu", "--quiet"])
-        with pytest.raises(SystemExit) as stopped:
-            sys.exit(cli.main())
-        out, err = capsys.readouterr()
-        return stopped.value.code or 0, out.replace("\n", ""), err
+        code, out, err = pinhole(*arguments, "--device", "cpu", "--quiet")
+        return code, out.replace("\n", ""), err
 
     return call
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
-from pinhole import cli
 from pinhole.lmms import run
 
 
 @pytest.fixture
-def evaluate(monkeypatch, capsys, tmp_path):
+def evaluate(pinhole, tmp_path):
     """Run `pinhole eval ...`; returns the exit code and what was printed."""
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["pinhole", "eval", "--out", str(tmp_path), *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            sys.exit(cli.main())
-        printed = capsys.readouterr()
-        return stopped.value.code or 0, printed.out + printed.err
+        code, out, err = pinhole("eval", "--out", tmp_path, *arguments)
+        return code, out + err
 
     return call
 

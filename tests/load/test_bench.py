@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from pinhole.commands.bench_serve import bench_serve as command
 from pinhole.data import Dialogue
 from pinhole.load.bench import WARM_UP, Load, bench_serve
 from pinhole.load.client import Answers
 from pinhole.load.servers import Server
-from pinhole.options import SpreadCommand
 from stub_server import Answer
 
 PAGE = 'vllm:cache_config_info{block_size="4",num_gpu_blocks="30"} 1\nvllm:kv_cache_usage_perc 0.5\n'
@@ -93,29 +89,24 @@ def test_a_load_is_checked(settings, message):
         Load(**settings)
 
 
-@pytest.fixture
-def pinhole():
-    app = typer.Typer()
-    app.command(cls=SpreadCommand)(command)
-    return lambda *arguments: CliRunner().invoke(app, [*map(str, arguments)])
-
-
 def test_the_command_prints_a_table_and_writes_it(pinhole, stubs, scenes, tmp_path):
     one, two = stubs(), stubs()
     two.answer = lambda body: Answer(status=400, message="too many tokens") if len(body["messages"]) > 1 else Answer()
     limits = ["--dialogues", 3, "--concurrency", 2, "--rounds", 1, "--tokens", 2, "--quiet"]
-    done = pinhole("--url", f"full={one.url}", f"tenth={two.url}", "--data", scenes, "--out", tmp_path, *limits)
-    assert done.exit_code == 0, done.exception
-    assert "tenth: 3 failed: 400: too many tokens" in done.output
+    servers = ["--url", f"full={one.url}", f"tenth={two.url}"]
+    code, out, err = pinhole("bench-serve", *servers, "--data", scenes, "--out", tmp_path, *limits)
+    assert code == 0, err
+    assert "tenth: 3 failed: 400: too many tokens" in out
     rows = json.loads((tmp_path / "results.json").read_text())["rows"]
     assert [row["requests"]["answered"] for row in rows] == [9, 3]
     assert (tmp_path / "table.md").read_text().startswith("| Server | Requests/s |")
 
 
 def test_the_command_refuses_other_machines_before_it_reads_anything(pinhole, tmp_path):
-    done = pinhole("--url", "http://example.org", "--data", tmp_path / "none", "--out", tmp_path)
-    assert isinstance(done.exception, ValueError)
-    assert "give --remote" in str(done.exception)
+    arguments = ["--url", "http://example.org", "--data", tmp_path / "none", "--out", tmp_path]
+    code, _, err = pinhole("bench-serve", *arguments)
+    assert code == 1
+    assert "give --remote" in err
 
 
 def test_a_bad_picture_is_named_before_anything_is_asked(stub, tmp_path):

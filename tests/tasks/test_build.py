@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 
 import pytest
-import typer
 from transformers.utils import is_torchvision_available
 
 import official
@@ -15,15 +13,12 @@ from checkpoints import opened, picture
 from pinhole import built
 from pinhole.built import read_built
 from pinhole.chat import Chat
-from pinhole.commands import data as command
-from pinhole.commands.evaluate import evaluate as evaluate_command
 from pinhole.data import Dialogue, Turn, digest, read_dialogues
 from pinhole.evaluation.contender import contenders
 from pinhole.evaluation.evaluate import Names, evaluate
 from pinhole.evaluation.runner import EvalSettings, hold
 from pinhole.families import family_of
 from pinhole.methods.sample import Sample
-from pinhole.options import SpreadCommand
 from pinhole.tasks import TASKS, task_named
 from pinhole.tasks.build import build
 from pinhole.videos import load_video
@@ -184,19 +179,12 @@ def test_tasks_are_found_by_name():
         task_named("mt-gpa")
 
 
-def called(monkeypatch, capsys, app, *arguments) -> str:
-    monkeypatch.setattr(sys, "argv", ["data", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        app()
-    assert not stopped.value.code
-    return capsys.readouterr().out
-
-
-def test_the_commands(tmp_path, monkeypatch, capsys):
-    listed = called(monkeypatch, capsys, command.app, "list")
+def test_the_commands(tmp_path, pinhole):
+    _, listed, _ = pinhole("data", "list")
     assert all(name in listed for name in TASKS)
     source = SOURCES["mt-gqa"](tmp_path / "gqa")
-    made = called(monkeypatch, capsys, command.app, "build", "mt-gqa", "--source", source, "--out", tmp_path / "out")
+    code, made, err = pinhole("data", "build", "mt-gqa", "--source", source, "--out", tmp_path / "out")
+    assert code == 0, err
     assert "2 dialogues of mt-gqa (testdev)" in made
     assert json.loads((tmp_path / "out" / "dataset.json").read_text())["sha256"] in made
 
@@ -220,18 +208,16 @@ def test_an_evaluation_scores_as_the_task_says(tmp_path, embedded, monkeypatch):
     assert row["by_kind"] == {"other": pytest.approx(row["average"])}
 
 
-def test_a_judged_evaluation_from_the_command_line(tmp_path, monkeypatch, capsys):
+def test_a_judged_evaluation_from_the_command_line(tmp_path, pinhole):
     build(TASKS["convbench"], official.convbench(tmp_path / "source"), tmp_path / "data")
-    app = typer.Typer()
-    app.command(cls=SpreadCommand)(evaluate_command)
-    arguments = ["--data", tmp_path / "data", "--out", tmp_path / "out", "--methods", "full", "--max-new-tokens", 2]
-    arguments += ["--ttft-dialogues", 0, "--quiet", "--device", "cpu"]
+    arguments = ["eval", "--data", tmp_path / "data", "--out", tmp_path / "out", "--methods", "full", "--quiet"]
+    arguments += ["--max-new-tokens", 2, "--ttft-dialogues", 0, "--device", "cpu"]
     with serving(lambda body, number: "Verdict: A") as stub:
         judging = ["--judge", stub.url, "--judge-model", "stub", "--judge-options", "temperature=1"]
-        called(monkeypatch, capsys, app, *arguments, *judging)
+        assert pinhole(*arguments, *judging)[0] == 0
         assert len(stub.requests) == 2 * 4 * 2
         assert stub.requests[0]["temperature"] == 1
-        called(monkeypatch, capsys, app, *arguments, *judging)
+        assert pinhole(*arguments, *judging)[0] == 0
         assert len(stub.requests) == 16
     lines = [json.loads(line) for line in (tmp_path / "out" / "answers.jsonl").read_text().splitlines()]
     assert [line["correct"] for line in lines] == [[0.5, 0.5, 0.5]] * 2, "what compares runs reads them there"
