@@ -62,11 +62,9 @@ def search(
     Raises:
         ValueError: nothing can be searched, or there are too few dialogues to show what is asked.
     """
-    if any(turn.scoring == "judge" for dialogue in dialogues for turn in dialogue.turns):
-        raise ValueError("settings are chosen by answers that need no judge: give dialogues with reference answers")
     family, bounds = family_of(model), searched.bounds
     found, refused = candidates(searched.methods, searched.keeps, family)
-    enough(len(dialogues), len(found), bounds)
+    check(dialogues, len(found), bounds)
     [full] = contenders(["full"], [1.0], family.shape)
     file = AnswerFile(out, described(model, names, settings))
     field = Field(model, processor, full, file, settings, show_progress)
@@ -90,11 +88,8 @@ def search(
         "rows": rows,
         "slow": entrants.slow,
         "refused": refused + entrants.refused,
-        "commit": commit(),
-        "versions": versions(),
-        "hardware": hardware(),
     }
-    return save(out / "choose.json", results)
+    return save(out / "choose.json", results | {"commit": commit(), "versions": versions(), "hardware": hardware()})
 
 
 def run(
@@ -127,18 +122,20 @@ def run(
     return answers
 
 
-def enough(dialogues: int, settings: int, bounds: Bounds) -> None:
-    """Whether so many dialogues can show what is asked.
+def check(dialogues: list[Dialogue], settings: int, bounds: Bounds) -> None:
+    """Refuse dialogues that cannot show what is asked.
 
     Raises:
-        ValueError: a setting could not be shown to hold even if it changed no answer.
+        ValueError: a judge scores them, or so few that no setting could be shown to hold even if it changed no answer.
     """
+    if any(turn.scoring == "judge" for dialogue in dialogues for turn in dialogue.turns):
+        raise ValueError("settings are chosen by answers that need no judge: give dialogues with reference answers")
     if bounds.max_loss is None:
         return
     needed = fewest_dialogues(bounds.max_loss, (1 - bounds.confidence) / settings)
-    if dialogues < needed:
+    if len(dialogues) < needed:
         raise ValueError(
-            f"{dialogues} dialogues cannot show that one of {settings} settings loses at most "
+            f"{len(dialogues)} dialogues cannot show that one of {settings} settings loses at most "
             f"{100 * bounds.max_loss:g} %, even if no answer changes: it takes {needed}; give more dialogues, fewer "
             "--methods and --keep, or a larger --max-loss"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,56 @@ from pinhole.options import Checkpoint, QuietOption, Reading, console, parse_kee
 
 if TYPE_CHECKING:
     from pinhole.choose.bounds import Bounds
+    from pinhole.choose.settings import SearchSettings
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What is asked of a setting, what is searched, and how."""
+
+    max_loss: Annotated[
+        str | None, typer.Option(help="Accuracy that may be lost: 0.01, or 1% for percentage points.")
+    ] = None
+    max_ttft: Annotated[str | None, typer.Option(help="Median time to the first token, such as 150ms.")] = None
+    confidence: Annotated[float, typer.Option(help="That the setting loses no more than --max-loss.")] = 0.95
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What to search, such as: divprune visionzip metacompress:DIR; unset, "
+            "every method that needs no training."
+        ),
+    ] = None
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Shares such as 0.1 or counts such as 64; unset, 0.5 0.25 0.1 0.05.")
+    ] = None
+    cost: Annotated[str, typer.Option(help="What is cheap: flops, or ttft, the time to the first token.")] = "flops"
+    first: Annotated[int, typer.Option(help="Dialogues of the first look; each later one has twice as many.")] = 16
+    ttft_dialogues: Annotated[int, typer.Option(help="Dialogues to time the first token on.")] = 20
+    seed: Annotated[int, typer.Option(help="Of the order in which dialogues are held.")] = 0
+
+    def settings(self) -> SearchSettings:
+        """These as settings of a search.
+
+        Raises:
+            ValueError: a value that is not allowed.
+        """
+        from pinhole.choose.bounds import Bounds, parse_loss, parse_ms
+        from pinhole.choose.candidates import KEEPS, default_methods
+        from pinhole.choose.settings import SearchSettings
+
+        loss = None if self.max_loss is None else parse_loss(self.max_loss)
+        bounds = Bounds(loss, None if self.max_ttft is None else parse_ms(self.max_ttft), self.confidence)
+        keeps = tuple(parse_keep(text) for text in self.keep) if self.keep else KEEPS
+        methods = tuple(self.methods or default_methods())
+        return SearchSettings(
+            methods,
+            keeps,
+            bounds,
+            self.cost,  # type: ignore[arg-type]
+            self.first,
+            self.ttft_dialogues,
+            self.seed,
+        )
 
 
 @spread
@@ -22,6 +72,7 @@ def choose(
     checkpoint: Checkpoint,
     reading: Reading,
     holding: Holding,
+    searched: Searched,
     data: Annotated[
         Path,
         typer.Option(help="Dialogues of your own: a .jsonl file, or a folder that holds them, built or of datasets."),
@@ -29,46 +80,19 @@ def choose(
     out: Annotated[
         Path, typer.Option(help="Folder for choice.json, choose.json and the answers; a killed run goes on from there.")
     ],
-    max_loss: Annotated[
-        str | None, typer.Option(help="Accuracy that may be lost: 0.01, or 1% for percentage points.")
-    ] = None,
-    max_ttft: Annotated[str | None, typer.Option(help="Median time to the first token, such as 150ms.")] = None,
-    confidence: Annotated[float, typer.Option(help="That the setting loses no more than --max-loss.")] = 0.95,
-    methods: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="What to search, such as: divprune visionzip metacompress:DIR; unset, "
-            "every method that needs no training."
-        ),
-    ] = None,
-    keep: Annotated[
-        list[str] | None, typer.Option(help="Shares such as 0.1 or counts such as 64; unset, 0.5 0.25 0.1 0.05.")
-    ] = None,
-    cost: Annotated[str, typer.Option(help="What is cheap: flops, or ttft, the time to the first token.")] = "flops",
-    first: Annotated[int, typer.Option(help="Dialogues of the first look; each later one has twice as many.")] = 16,
     limit: Annotated[int | None, typer.Option(help="Only the first dialogues.")] = None,
-    ttft_dialogues: Annotated[int, typer.Option(help="Dialogues to time the first token on.")] = 20,
-    seed: Annotated[int, typer.Option(help="Of the order in which dialogues are held.")] = 0,
     quiet: QuietOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what choose.json holds, and nothing else.")] = False,
 ) -> None:
     """Find the cheapest setting that holds a bound on your dialogues, and write it for --config of other commands."""
-    from pinhole.choose.bounds import Bounds, parse_loss, parse_ms
-    from pinhole.choose.candidates import KEEPS, default_methods
     from pinhole.choose.choice import write_choice
     from pinhole.choose.search import search
-    from pinhole.choose.settings import SearchSettings
     from pinhole.choose.table import choice_table, left_out
     from pinhole.data import read_dialogues
     from pinhole.evaluation.evaluate import Names
     from pinhole.launch import Share
 
-    bounds = Bounds(
-        None if max_loss is None else parse_loss(max_loss), None if max_ttft is None else parse_ms(max_ttft), confidence
-    )
-    keeps = tuple(parse_keep(text) for text in keep) if keep else KEEPS
-    texts = tuple(methods or default_methods())
-    searched = SearchSettings(texts, keeps, bounds, cost, first, ttft_dialogues, seed)  # type: ignore[arg-type]
+    asked = searched.settings()
     silent = quiet or as_json
     settings = holding.settings(reading.scope())
     dialogues = read_dialogues(data, videos=True)[:limit]
@@ -81,7 +105,7 @@ def choose(
         dialogues,
         out,
         Names(checkpoint.model, str(data)),
-        searched,
+        asked,
         settings,
         tell=(lambda _: None) if silent else functools.partial(console.print, style="dim"),
         show_progress=not silent,
@@ -93,10 +117,10 @@ def choose(
         for line in left_out(results):
             console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
     if results["chosen"] is None:
-        raise ValueError(nothing_holds(results, bounds, out))
+        raise ValueError(nothing_holds(results, asked.bounds, out))
     write_choice(out / "choice.json", options_of(results["chosen"], checkpoint, reading), evidence_of(results))
     if not as_json:
-        console.print(why(results["chosen"], bounds), markup=False, highlight=False, soft_wrap=True)
+        console.print(why(results["chosen"], asked.bounds), markup=False, highlight=False, soft_wrap=True)
         console.print(f"wrote {out / 'choice.json'}: eval, chat and serve take it as --config", soft_wrap=True)
 
 

@@ -43,8 +43,8 @@ def train(
 ) -> Any:
     """Train `spec` on `dialogues` and save it in `out`, ready for `from_pretrained`.
 
-    Start it with `accelerate launch` to share each batch among processes: the weights that come out are those of one
-    process, but for rounding.
+    Start it with `torchrun` or `accelerate launch` to share each batch among processes: the weights that come out are
+    those of one process, but for rounding.
 
     Args:
         model: frozen; only the method's own weights change.
@@ -78,18 +78,24 @@ def train(
     recipe = kind(task)
     run = Run(out, {**asdict(settings), **recipe.described()}, resume, processes.is_first)
     processes.wait()
-    checkpoint = run.latest() if resume else None
-    if checkpoint is not None:
-        recipe.restore(checkpoint)
-    optimizer = torch.optim.Adam(recipe.parameters, lr=settings.lr)
-    done = 0 if checkpoint is None else run.load_optimizer(checkpoint, optimizer)
-    run.forget_after(done)
+    optimizer, done = _begin(recipe, run, settings.lr, resume)
     with light_layers(model, settings.gradient_checkpointing):
         _descend(recipe, processes, run, optimizer, settings, done, show_progress)
     if processes.is_first:
         recipe.save(out)
     processes.wait()
     return recipe.finish(out)
+
+
+def _begin(recipe: Recipe, run: Run, lr: float, resume: bool) -> tuple[torch.optim.Adam, int]:
+    """The optimizer and the steps that are done, where `resume` as the last checkpoint has them."""
+    checkpoint = run.latest() if resume else None
+    if checkpoint is not None:
+        recipe.restore(checkpoint)
+    optimizer = torch.optim.Adam(recipe.parameters, lr=lr)
+    done = 0 if checkpoint is None else run.load_optimizer(checkpoint, optimizer)
+    run.forget_after(done)
+    return optimizer, done
 
 
 def _who_learns(spec: MethodSpec | list[MethodSpec]) -> tuple[MethodSpec | None, MethodSpec, type[Recipe]]:
