@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CODE := src tests tests_lmms tests_serving runs
 
-.PHONY: help quickstart learn bench lmms-test serving-test test contracts lint format lock clean
+.PHONY: help quickstart learn tables bench lmms-test serving-test test contracts lint format lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,6 +18,9 @@ quickstart: $(VENV)/.installed  ## train MetaCompress on the embedded LVLM, comp
 
 learn: $(VENV)/.installed  ## label, train and compare the systems that learn, on the embedded LVLM; writes out/learn/results.json
 	runs/learn.sh
+
+tables: $(VENV)/.installed  ## the papers' tables on the embedded LVLM; writes docs/tables.md and docs/results
+	for table in runs/table_[0-9]*.sh runs/explainability_main.sh runs/adsc_main.sh; do $$table --embedded || exit 1; done
 
 bench: $(VENV)/.installed  ## what methods cost on LLaVA-1.5-7B cut to two layers; writes out/bench/results.json
 	rm -rf out/bench

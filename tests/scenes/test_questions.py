@@ -114,3 +114,9 @@ def test_a_scene_with_too_few_things_to_ask_about_has_no_dialogue():
     twins = tuple(Thing("circle", "red", 30 + 45 * i, 72, 14) for i in range(2))
     assert dialogue(Scene("train", 0, twins, (None, None)), turns=3) is None
     assert len(dialogue(scene, turns=1)) == 1
+
+
+def test_only_the_kinds_that_are_wanted_are_asked():
+    made = [dialogue(make_scene("train", i), kinds=("count", "digit")) for i in range(200)]
+    kinds = Counter(question.kind for questions in made if questions for question in questions)
+    assert kinds.keys() == {"count", "digit"}

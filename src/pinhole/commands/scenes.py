@@ -17,10 +17,17 @@ def scenes(
     ] = "test",
     count: Annotated[int, typer.Option(help="Dialogues.")] = 300,
     turns: Annotated[int, typer.Option(help="Questions in a dialogue, each about different things.")] = 3,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option(help="Only these kinds: color shape count exist position digit relation.", show_default="all"),
+    ] = None,
+    frames: Annotated[
+        int, typer.Option(help="Pictures of a dialogue; in several, each thing is in view for half of them.")
+    ] = 1,
     quiet: QuietOption = False,
 ) -> None:
     """Write dialogues of the embedded world: pictures of shapes and digits, questions, answers."""
     from pinhole.scenes.dataset import write_dialogues
 
-    path = write_dialogues(out, split, count, turns, show_progress=not quiet)
+    path = write_dialogues(out, split, count, turns, show_progress=not quiet, kinds=kinds, frames=frames)
     console.print(f"wrote {count} dialogues to {path}")

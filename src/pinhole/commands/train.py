@@ -59,6 +59,7 @@ def train(
     shard: Annotated[
         bool, typer.Option("--shard", help="Spread the LLM's weights over the processes of accelerate launch (FSDP).")
     ] = False,
+    limit: Annotated[int | None, typer.Option(help="Only the first dialogues.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     cache: Annotated[
         Path | None, typer.Option(help="Folder that keeps what stays the same, such as the teacher's outputs.")
@@ -74,7 +75,7 @@ def train(
     specs = parse_specs(method)
     settings = loop.over(recipe_of(specs[-1]).defaults, reading.scope())
     options = parse_settings(option or [])
-    dialogues = read_dialogues(data)
+    dialogues = read_dialogues(data)[:limit]
     lvlm, processor = checkpoint.load(quiet)
     run(
         lvlm,

@@ -3,32 +3,68 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.progress import track
 
-from pinhole.scenes.questions import dialogue
-from pinhole.scenes.world import make_scene, render
+from pinhole.scenes.clips import clip
+from pinhole.scenes.questions import KINDS, dialogue
+from pinhole.scenes.world import Scene, make_scene, render
 
 
-def write_dialogues(out: Path, split: str, count: int, turns: int = 3, show_progress: bool = True) -> Path:
-    """Write `out/dialogues.jsonl` and one PNG a scene, until there are `count` dialogues; return the file's path.
+def write_dialogues(
+    out: Path,
+    split: str,
+    count: int,
+    turns: int = 3,
+    show_progress: bool = True,
+    *,
+    kinds: Sequence[str] | None = None,
+    frames: int = 1,
+) -> Path:
+    """Write `out/dialogues.jsonl` and one PNG a frame, until there are `count` dialogues; return the file's path.
 
     Scenes that have too few things for `turns` questions about different ones are passed over.
+
+    Args:
+        out: folder.
+        split: of the scenes.
+        count: dialogues.
+        turns: questions in each.
+        show_progress: draw a progress bar.
+        kinds: of the questions; None are all.
+        frames: pictures of a dialogue; more than one are a clip, see `pinhole.scenes.clips.clip`.
+
+    Raises:
+        ValueError: a number below 1, or kinds that there are not.
     """
-    if count < 1 or turns < 1:
-        raise ValueError(f"count and turns are at least 1, got {count} and {turns}")
+    if min(count, turns, frames) < 1:
+        raise ValueError(f"count, turns and frames are at least 1, got {count}, {turns} and {frames}")
+    if kinds is not None and (not kinds or set(kinds) - KINDS.keys()):
+        raise ValueError(f"kinds of questions are {', '.join(KINDS)}; got {', '.join(kinds) or 'none'}")
     (out / "images").mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
     index = 0
     for _ in track(range(count), f"drawing {split} scenes", disable=not show_progress):
-        while (questions := dialogue(scene := make_scene(split, index), turns)) is None:
+        while (questions := dialogue(scene := make_scene(split, index), turns, kinds=kinds)) is None:
             index += 1
-        name = f"images/{split}-{index}.png"
-        render(scene).save(out / name, compress_level=1)
         asked = [{"question": q.text, "answer": q.answer, "kind": q.kind} for q in questions]
-        lines.append(json.dumps({"id": f"{split}-{index}", "image": name, "turns": asked}))
+        lines.append(json.dumps({"id": f"{split}-{index}", **_draw(out, scene, frames), "turns": asked}))
         index += 1
     path = out / "dialogues.jsonl"
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def _draw(out: Path, scene: Scene, frames: int) -> dict[str, Any]:
+    """Draw one picture, or those of a clip; the fields that name them."""
+    name = f"images/{scene.split}-{scene.index}"
+    if frames == 1:
+        render(scene).save(out / f"{name}.png", compress_level=1)
+        return {"image": f"{name}.png"}
+    names = [f"{name}-{i}.png" for i in range(frames)]
+    for part, frame in zip(clip(scene, frames), names, strict=True):
+        render(part).save(out / frame, compress_level=1)
+    return {"images": names}

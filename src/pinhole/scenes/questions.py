@@ -119,16 +119,18 @@ def ask(
     return None
 
 
-def dialogue(scene: Scene, turns: int = 3, number: int = 0) -> list[Question] | None:
+def dialogue(
+    scene: Scene, turns: int = 3, number: int = 0, kinds: Sequence[str] | None = None
+) -> list[Question] | None:
     """`turns` questions about different things of one scene, or None where the scene has too few to ask about.
 
-    `number` makes further dialogues about the same scene.
+    `number` makes further dialogues about the same scene; `kinds` are those that are asked, all of them by default.
     """
     rng = generator(scene.split, scene.index, f"dialogue/{number}")
     asked: list[Question] = []
     for _ in range(turns):
         busy: frozenset[int] = frozenset().union(*(q.about for q in asked))
-        question = ask(scene, rng, busy)
+        question = ask(scene, rng, busy, None if kinds is None else rng.sample(kinds, len(kinds)))
         if question is None or any(question.text == other.text for other in asked):
             return None
         asked.append(question)
