@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pinhole.commands.benchmarks import LmmsEval
+from pinhole.commands.engine import Engines
 from pinhole.commands.holding import Holding
 from pinhole.commands.judging import Judging
 from pinhole.options import Checkpoint, ConfigOption, QuietOption, Reading, console, parse_keep, spread
@@ -18,6 +19,7 @@ def evaluate(
     checkpoint: Checkpoint,
     reading: Reading,
     holding: Holding,
+    engines: Engines,
     judging: Judging,
     lmms: LmmsEval,
     out: Annotated[Path, typer.Option(help="Folder for results and answers; a killed run goes on from there.")],
@@ -32,7 +34,7 @@ def evaluate(
         str, typer.Option(help="keep hands keep to every method; average makes it the mean over the LLM's layers.")
     ] = "keep",
     limit: Annotated[int | None, typer.Option(help="Only the first dialogues.")] = None,
-    ttft_dialogues: Annotated[int, typer.Option(help="Dialogues to time the first token on; 0 for none.")] = 20,
+    ttft_dialogues: Annotated[int, typer.Option(help="Dialogues to time the first token on; none with vllm.")] = 20,
     _config: ConfigOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -41,10 +43,10 @@ def evaluate(
     from pinhole.evaluation import evaluate as evaluation
     from pinhole.evaluation.contender import contenders, parse_specs
     from pinhole.families import family_of
-    from pinhole.launch import Share
     from pinhole.view.table import rich_table
 
     lmms.check(data)
+    engines.check(checkpoint, reading, match, data)
     if data is None:
         lmms.run(checkpoint, reading, holding, methods, keep or ["0.1"], match, limit, out)
         return
@@ -54,22 +56,22 @@ def evaluate(
         parse_specs(spec)
     dialogues = read_dialogues(data, videos=True)[:limit]
     judge = judging.judge_in(out)
-    lvlm, processor = checkpoint.load(quiet)
-    share = Share.of_launch(lvlm)
-    rivals = contenders(methods, keeps, family_of(lvlm).shape, match)  # type: ignore[arg-type]
-    results = evaluation.evaluate(
-        lvlm,
-        processor,
-        rivals,
-        dialogues,
-        out,
-        evaluation.Names(checkpoint.model, str(data)),
-        settings,
-        ttft_dialogues=ttft_dialogues,
-        share=share,
-        judge=judge,
-        show_progress=not quiet,
-    )
+    with engines.load(checkpoint, reading, dialogues, quiet) as (lvlm, processor, engine, share):
+        rivals = contenders(methods, keeps, family_of(lvlm).shape, match)  # type: ignore[arg-type]
+        results = evaluation.evaluate(
+            lvlm,
+            processor,
+            rivals,
+            dialogues,
+            out,
+            evaluation.Names(checkpoint.model, str(data)),
+            settings,
+            ttft_dialogues=ttft_dialogues,
+            share=share,
+            judge=judge,
+            engine=engine,
+            show_progress=not quiet,
+        )
     if share.rank == 0:
         console.print(rich_table(results))
         console.print(f"wrote {out / 'results.json'}")

@@ -21,7 +21,7 @@ class Holding:
         "own"
     )
     max_new_tokens: Annotated[int, typer.Option(help="Limit of one answer.")] = 16
-    batch: Annotated[int, typer.Option(help="Dialogues held at once.")] = 25
+    batch: Annotated[int, typer.Option(help="Dialogues held at once; with vllm, hundreds.")] = 25
     frames: Annotated[int | None, typer.Option(help="The most frames that are read of a video; unset, 32.")] = None
 
     def settings(self, scope: Scope) -> EvalSettings:

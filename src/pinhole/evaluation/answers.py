@@ -13,6 +13,8 @@ from pinhole.data import Dialogue, digest
 from pinhole.differences import differences
 
 _PARTS = "answers-*.jsonl"
+UNTOLD = {"engine": "transformers"}
+"""What `evaluation.json` of an older Pinhole leaves out."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class AnswerFile:
         described = out / "evaluation.json"
         if described.exists():
             before = json.loads(described.read_text())
-            if pairs := differences(before, settings):
+            if pairs := differences(UNTOLD | before, UNTOLD | settings):
                 raise ValueError(f"{out} holds answers of another evaluation ({pairs}): give another --out")
         if rank == 0:
             _write(described, json.dumps(settings, indent=2) + "\n")

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pinhole.differences import differences
-from pinhole.evaluation.answers import Answered, read_answers
+from pinhole.evaluation.answers import UNTOLD, Answered, read_answers
 from pinhole.evaluation.paired import Paired, corrected, paired
 
-MODEL = ("model", "weights", "dtype", "quantization", "attention")
+MODEL = ("model", "weights", "dtype", "quantization", "attention", "engine", "engine_options")
 """What two runs of one model agree in."""
 TOLD = ("data", "positions", "video", "separators")
 """What runs that are compared may differ in: where the dialogues are kept, and how methods are applied."""
@@ -66,7 +66,7 @@ class Run:
                 )
             if not all(record.correct for record in held.values()):
                 raise ValueError(f"the answers in {path.parent} have no scores yet: run pinhole eval with --judge")
-        return cls(path, results, settings, answers)
+        return cls(path, results, UNTOLD | settings, answers)
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,13 @@ class Contender:
         key: names the methods, their settings and a digest of their weights.
         methods: ready to use, the one at the LLM's input first.
         keep: share or count that was asked for; None where a method takes none, or decides by the content.
+        spec: the methods as they were written, for another process that builds them.
     """
 
     key: str
     methods: tuple[Method, ...]
     keep: Keep | None
+    spec: str = ""
 
     @property
     def name(self) -> str:
@@ -55,13 +57,18 @@ class Contender:
         return {f"{name}.{setting}": value for name, settings in told for setting, value in settings.items()}
 
 
+def split_specs(text: str) -> list[str]:
+    """Methods as written on the command line: one specification, or one at the input and one inside, as `one+other`."""
+    return re.split(r"\+(?=[A-Za-z])", text)
+
+
 def parse_specs(text: str) -> list[MethodSpec]:
-    """Methods as written on the command line: one specification, or one at the input and one inside, as `one+other`.
+    """What `split_specs` gives, read.
 
     Raises:
         ValueError: one that cannot be read.
     """
-    return [MethodSpec.parse(part) for part in re.split(r"\+(?=[A-Za-z])", text)]
+    return [MethodSpec.parse(part) for part in split_specs(text)]
 
 
 def contenders(texts: list[str], keeps: list[Keep], shape: LLMShape, match: Match = "keep") -> list[Contender]:
@@ -90,12 +97,12 @@ def contenders(texts: list[str], keeps: list[Keep], shape: LLMShape, match: Matc
                     matched(method, keep, shape.layers, entering) if isinstance(method, LayerMethod) else method
                     for method in methods
                 ]
-            contender = _contender(specs, methods, keep if match == "average" else None)
+            contender = _contender(text, specs, methods, keep if match == "average" else None)
             found.setdefault(contender.key, contender)
     return list(found.values())
 
 
-def _contender(specs: list[MethodSpec], methods: list[Method], asked: Keep | None) -> Contender:
+def _contender(text: str, specs: list[MethodSpec], methods: list[Method], asked: Keep | None) -> Contender:
     keys = []
     for spec, method in zip(specs, methods, strict=True):
         source = spec.source or (method.adapter if isinstance(method, LayerMethod) else None)
@@ -104,7 +111,7 @@ def _contender(specs: list[MethodSpec], methods: list[Method], asked: Keep | Non
         keys.append(f"{method.name}{weights} {settings}")
     own = getattr(methods[0], "keep", None)
     is_inside = any(isinstance(method, LayerMethod) for method in methods)
-    return Contender(" + ".join(keys), tuple(methods), asked if asked is not None and is_inside else own)
+    return Contender(" + ".join(keys), tuple(methods), asked if asked is not None and is_inside else own, text)
 
 
 def _digest(source: str) -> str:

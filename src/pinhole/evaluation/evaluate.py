@@ -12,6 +12,7 @@ from pinhole.data import Dialogue
 from pinhole.decide import check_plan
 from pinhole.evaluation.answers import AnswerFile
 from pinhole.evaluation.contender import Contender
+from pinhole.evaluation.engine import Engine
 from pinhole.evaluation.judge import Judge
 from pinhole.evaluation.latency import times_to_first_token
 from pinhole.evaluation.results import summarize, write_results
@@ -42,21 +43,23 @@ def evaluate(
     ttft_dialogues: int = 20,
     share: Share | None = None,
     judge: Judge | None = None,
+    engine: Engine | None = None,
     show_progress: bool = True,
 ) -> dict[str, Any]:
     """Compare contenders on dialogues; writes `answers.jsonl` as it goes and `results.json` at the end.
 
     Args:
-        model: the LVLM.
+        model: the LVLM; where an engine runs it, without its weights.
         processor: its own.
         contenders: what to compare.
         dialogues: held with the model's own answers as history, unless `settings` says otherwise.
         out: folder; answers that it holds already are not asked for again.
         names: for the results.
         settings: how dialogues are held.
-        ttft_dialogues: how many of them to time the first token on; 0 leaves `ttft_ms` null.
+        ttft_dialogues: how many of them to time the first token on; 0 leaves `ttft_ms` null, as an engine does.
         share: this process among those that answer together (see `Share.of_launch`); the first writes the results.
         judge: scores the answers where the dialogues ask for one; rows have their `win_rate` then.
+        engine: runs the model; None is transformers, in this process.
         show_progress: draw progress bars, in the first process.
 
     Returns:
@@ -65,10 +68,13 @@ def evaluate(
     settings, share = settings or EvalSettings(), share or Share()
     check_judge(dialogues, judge)
     family = family_of(model)
+    if engine:
+        engine.check(contenders)
     for contender in contenders:
         check_plan(contender.plan, family)
-    file = AnswerFile(out, described(model, names, settings), share.rank)
-    answer_all(model, processor, contenders, dialogues, file, settings, share, show_progress)
+    told = described(model, names, settings) | (engine.described() if engine else {})
+    file = AnswerFile(out, told, share.rank)
+    answer_all(model, processor, contenders, dialogues, file, settings, share, show_progress, engine)
     if share.rank > 0:
         return {}
     answered = file.merge([contender.key for contender in contenders], dialogues)
@@ -76,7 +82,7 @@ def evaluate(
     if judge is not None:
         answered, win_rates = judge_answers(judge, contenders, dialogues, answered, show_progress)
         file.rescore(answered)
-    timed = dialogues[:ttft_dialogues]
+    timed = [] if engine else dialogues[:ttft_dialogues]
     ttft_ms = (
         times_to_first_token(model, processor, contenders, timed, settings.scope, settings.frames) if timed else {}
     )
@@ -88,6 +94,7 @@ def evaluate(
 def described(model: PreTrainedModel, names: Names, settings: EvalSettings) -> dict[str, Any]:
     """All that answers depend on beside the contender: weights, how they were loaded, how dialogues are held."""
     return {
+        "engine": "transformers",
         "model": names.model,
         "weights": fingerprint(model),
         "data": names.data,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -29,9 +30,12 @@ def commit() -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes."""
-    packages = ("pinhole-vlm", "torch", "transformers", "accelerate", "peft", "numpy")
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
+    """Versions of what computes, as far as it is installed."""
+    found = {"python": platform.python_version()}
+    for name in ("pinhole-vlm", "torch", "transformers", "accelerate", "peft", "numpy", "vllm"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def hardware() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+import torch
 from rich.progress import track
 from transformers import PreTrainedModel, ProcessorMixin
 
@@ -14,6 +15,7 @@ from pinhole.data import Dialogue, digest
 from pinhole.encoding import answer_end, decode_answers, encode_turn
 from pinhole.evaluation.answers import Answered, AnswerFile
 from pinhole.evaluation.contender import Contender
+from pinhole.evaluation.engine import Batch, Engine, Read
 from pinhole.evaluation.scoring import score
 from pinhole.evaluation.sharing import shared
 from pinhole.launch import Share
@@ -61,11 +63,12 @@ def answer_all(
     settings: EvalSettings,
     share: Share | None = None,
     show_progress: bool = True,
+    engine: Engine | None = None,
 ) -> None:
     """Hold every dialogue under every contender, leaving out what `file` has already.
 
     Which dialogues are a batch does not depend on what is left of them, nor on the number of processes: a run that was
-    stopped gives the answers of one that was not.
+    stopped gives the answers of one that was not. The model answers on transformers, unless an engine takes its place.
     """
     share = share or Share()
     work = [
@@ -75,8 +78,9 @@ def answer_all(
         if (left := [dialogue for dialogue in batch if not file.has(contender.key, dialogue)])
     ]
     shown = track(work, "answering", disable=not show_progress or share.rank > 0)
-    for contender, batch in shared(shown, file.folder / "claims", share):
-        file.add(hold(model, processor, contender, batch, settings))
+    for contender, left in shared(shown, file.folder / "claims", share):
+        held = {"batch": engine.batch(contender, left, settings)} if engine else {}
+        file.add(hold(model, processor, contender, left, settings, **held))
 
 
 def _batches(dialogues: list[Dialogue], size: int) -> Iterator[list[Dialogue]]:
@@ -96,41 +100,81 @@ def hold(
     contender: Contender,
     dialogues: list[Dialogue],
     settings: EvalSettings,
+    batch: Batch | None = None,
 ) -> list[Answered]:
-    """Hold dialogues of equal length turn by turn, as one batch; images and videos are encoded and reduced once."""
-    session = Session(model, contender.methods, **asdict(settings.scope))
-    transcripts = [Transcript(processor) for _ in dialogues]
-    images = [dialogue.load_images() for dialogue in dialogues]
-    videos = [dialogue.load_videos(settings.frames) for dialogue in dialogues]
-    end = answer_end(model, processor)
+    """Hold dialogues of equal length turn by turn, as one batch; images and videos are encoded and reduced once.
+
+    Args:
+        model: the LVLM; where another engine answers, only what says where answers end.
+        processor: its own.
+        contender: whose answers these are.
+        dialogues: of equal length.
+        settings: how they are held.
+        batch: the same dialogues before their first turn, in an engine; None are held in a `Session`.
+    """
+    batch = batch or InSession(model, processor, contender, dialogues, settings)
+    transcripts, end = [Transcript(processor) for _ in dialogues], answer_end(model, processor)
     said: list[list[str]] = [[] for _ in dialogues]
-    prompt_lengths: list[int] = []
     gold: list[str] = []
     for turn in range(len(dialogues[0].turns)):
+        shown = [(0, 0) if turn else (len(dialogue.images), len(dialogue.videos)) for dialogue in dialogues]
         texts = [
-            transcript.question(dialogue.turns[turn].question, *((0, 0) if turn else (len(pictures), len(films))))
-            for transcript, dialogue, pictures, films in zip(transcripts, dialogues, images, videos, strict=True)
+            transcript.question(dialogue.turns[turn].question, *counts)
+            for transcript, dialogue, counts in zip(transcripts, dialogues, shown, strict=True)
         ]
         if turn and settings.history == "gold":
-            session.retract()
+            batch.retract()
             texts = [written + end + text for written, text in zip(gold, texts, strict=True)]
-        pictures, films = ([] if turn else [*itertools.chain(*rows)] for rows in (images, videos))
-        inputs = encode_turn(model, processor, texts, pictures, first=not turn, videos=films)
-        if not turn:
-            prompt_lengths = inputs["attention_mask"].sum(-1).tolist()
-        ids = session.ask(inputs, max_new_tokens=settings.max_new_tokens, do_sample=False)
+        ids = batch.ask(texts)
         answers = [dialogue.turns[turn].answer for dialogue in dialogues]
         gold = [transcript.written(answer) for transcript, answer in zip(transcripts, answers, strict=True)]
         for row, (text, ended_with) in enumerate(decode_answers(model, processor, ids)):
             said[row].append(text)
             heard = (answers[row], end) if settings.history == "gold" else (text, ended_with)
             transcripts[row].answer(*heard)
-    reductions = iter(session.reductions)
     records = []
-    for dialogue, words, length in zip(dialogues, said, prompt_lengths, strict=True):
-        seen = itertools.islice(reductions, len(dialogue.images) + len(dialogue.videos))
-        sizes = [[reduction.n, reduction.m] for reduction in seen]
+    for dialogue, words, read in zip(dialogues, said, batch.read(), strict=True):
         right = [score(w, turn) for w, turn in zip(words, dialogue.turns, strict=True) if turn.scoring != "judge"]
-        text_tokens = length - sum(n for n, _ in sizes)
-        records.append(Answered(contender.key, dialogue.id, digest([dialogue]), words, right, sizes, text_tokens))
+        asked = digest([dialogue])
+        records.append(Answered(contender.key, dialogue.id, asked, words, right, read.sizes, read.text_tokens))
     return records
+
+
+class InSession:
+    """A batch that one `Session` holds, on transformers."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: ProcessorMixin,
+        contender: Contender,
+        dialogues: list[Dialogue],
+        settings: EvalSettings,
+    ) -> None:
+        self._model, self._processor, self._dialogues, self._settings = model, processor, dialogues, settings
+        self._session = Session(model, contender.methods, **asdict(settings.scope))
+        self._lengths: list[int] = []
+
+    def ask(self, texts: list[str]) -> torch.Tensor:
+        """As `Batch.ask`."""
+        is_first = not self._lengths
+        shown = self._dialogues if is_first else []
+        images = [image for dialogue in shown for image in dialogue.load_images()]
+        videos = [video for dialogue in shown for video in dialogue.load_videos(self._settings.frames)]
+        inputs = encode_turn(self._model, self._processor, texts, images, first=is_first, videos=videos)
+        if is_first:
+            self._lengths = inputs["attention_mask"].sum(-1).tolist()
+        return self._session.ask(inputs, max_new_tokens=self._settings.max_new_tokens, do_sample=False)
+
+    def retract(self) -> None:
+        """As `Batch.retract`."""
+        self._session.retract()
+
+    def read(self) -> list[Read]:
+        """As `Batch.read`."""
+        reductions, found = iter(self._session.reductions), []
+        for dialogue, length in zip(self._dialogues, self._lengths, strict=True):
+            seen = itertools.islice(reductions, len(dialogue.images) + len(dialogue.videos))
+            sizes = [[reduction.n, reduction.m] for reduction in seen]
+            found.append(Read(sizes, length - sum(n for n, _ in sizes)))
+        return found

@@ -1,8 +1,9 @@
 """Serving with vLLM: a plug-in whose models read images and videos through a method.
 
 vLLM loads `register` in each of its processes, by the entry point group `vllm.general_plugins`. Nothing changes for
-models that are not asked for by the names in `MODELS`. What needs no vLLM is in `settings`, `servable`,
-`reducer` and `command`; the other modules import it.
+models that are not asked for by the names in `MODELS`. vLLM is imported by the modules of its models (`model`,
+`processing`, `positions`, `first_look`, `encoder_attention` and those of each family) and in the process that
+`engine_worker` runs in an evaluation; the others need none.
 """
 
 from __future__ import annotations

@@ -49,7 +49,16 @@ class Settings:
         Raises:
             ValueError: models of this type cannot be served.
         """
-        if model_type not in MODELS:
-            raise ValueError(f"models of type {model_type!r} cannot be served; types that can: {', '.join(MODELS)}")
         kept = {} if self.keep is None else {"keep": self.keep}
-        return {"architectures": [MODELS[model_type].split(":")[1]], KEY: {"method": self.method, **kept}}
+        return {"architectures": [architecture(model_type)], KEY: {"method": self.method, **kept}}
+
+
+def architecture(model_type: str) -> str:
+    """The name of vLLM's model that reads fewer visual tokens.
+
+    Raises:
+        ValueError: models of this type cannot be served.
+    """
+    if model_type not in MODELS:
+        raise ValueError(f"models of type {model_type!r} cannot be served; types that can: {', '.join(MODELS)}")
+    return MODELS[model_type].split(":")[1]
