@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from fractions import Fraction
 
@@ -117,3 +118,35 @@ def test_kv_bytes_are_those_a_cache_holds(dtype):
         model(**tiny.words(19, seed=0), past_key_values=cache)
     held = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
     assert Budget.constant(36, 7, layers=3).kv_bytes(family_of(model).shape, text=12) == held
+
+
+def test_repr_is_short_and_tells_runs_of_layers():
+    assert repr(Budget.constant(576, 58, 32)) == "Budget(576 -> 58 x32 visual tokens, 10.1 % on average over 32 layers)"
+    pruned = Budget(576, (576,) * 2 + (58,) * 30)
+    assert repr(pruned) == "Budget(576 -> 576 x2, 58 x30 visual tokens, 15.7 % on average over 32 layers)"
+
+
+def test_tables_for_notebooks_and_terminals_say_the_same():
+    budget = Budget(100, (100, 50, 50, 0))
+    lines = [
+        ("layer 0", "100", "100.0 %"),
+        ("layers 1 to 2", "50", "50.0 %"),
+        ("layer 3", "0", "0.0 %"),
+        ("mean over layers", "50.0", "50.0 %"),
+        ("their KV cache", "", "50.0 %"),
+        ("their FLOPs in linear layers", "", "50.0 %"),
+        ("their FLOPs in attention to each other", "", "37.5 %"),  # (1 + 1/4 + 1/4 + 0) / 4
+    ]
+    rows = re.findall(r"<tr>(<td.*?)</tr>", budget._repr_html_())
+    assert [tuple(re.findall(r"<td[^>]*>(.*?)</td>", row)) for row in rows] == lines
+    table = budget.__rich__()
+    assert [*zip(*(column.cells for column in table.columns), strict=True)] == lines
+
+
+def test_the_shares_of_a_table_are_those_of_the_costs():
+    shape = LLMShape(layers=4, width=1, heads=1, kv_heads=1, head_width=1, mlp_width=0, vocabulary=0, bytes_per_value=2)
+    budget, full = Budget(100, (100, 50, 50, 0)), Budget.constant(100, 100, 4)
+    assert budget.kv_bytes(shape, text=0) / full.kv_bytes(shape, text=0) == 0.5
+    linear = 2 * 4  # FLOPs of a token in a layer; the rest is attention to each other
+    attention = [b.prefill_flops(shape, text=0) - linear * sum(b.per_layer) for b in (budget, full)]
+    assert attention[0] / attention[1] == 0.375

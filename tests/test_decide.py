@@ -145,3 +145,9 @@ def test_spatial_pools_tiles_and_frames_each_on_its_own_grid():
 def test_a_scope_names_what_it_takes(setting, value, allowed):
     with pytest.raises(ValueError, match=f"{setting} is {allowed}.* got '{value}'"):
         Scope(**{setting: value})
+
+
+@pytest.mark.parametrize("method", [Backwards(keep=3), Mixing(keep=3), Sample(keep=1.0)])
+def test_what_is_decided_knows_where_its_tokens_come_from(method):
+    for scope in (Scope(), Scope(separators="keep")):
+        assert decide(method, visual(TILED), scope).layout is TILED

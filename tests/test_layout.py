@@ -51,3 +51,28 @@ def test_taking_tokens_keeps_their_places_and_drops_empty_views():
 @pytest.mark.parametrize("order", [[4, 3, 2, 1, 0], [1, 1, 0]])
 def test_boxes_follow_the_order_taken(order):
     torch.testing.assert_close(TILED.take(torch.tensor(order)).boxes(), TILED.boxes()[order], equal_nan=True)
+
+
+def test_boxes_within_a_part_are_shares_of_the_larger_picture():
+    inner = Layout.of(View(1, 2), View(1, 1, None), View(1, 1, (0.0, -0.5, 1.0, 1.5)), 1)
+    moved = inner.within((0.25, 0.5, 0.75, 1.0))
+    assert [view.box for view in moved.views] == [(0.25, 0.5, 0.75, 1.0), None, (0.25, 0.25, 0.75, 1.25)]
+    assert moved.boxes()[:2].tolist() == [[0.25, 0.5, 0.75, 0.75], [0.25, 0.75, 0.75, 1.0]]
+    assert inner.within((0.0, 0.0, 1.0, 1.0)) is inner
+
+
+def test_values_lie_on_their_grids():
+    layout = Layout.of(View(1, 2), 1, View(2, 2)).take(torch.tensor([1, 0, 2, 5, 3, 6]))
+    first, second = layout.on_grids(torch.tensor([10, 20, 30, 40, 50, 60]))
+    assert first.tolist() == [[20, 10]]
+    assert second[0, 0] == 50
+    assert second[1].tolist() == [40, 60]
+    assert second[0, 1].isnan()
+
+
+def test_what_is_written_is_read():
+    layout = Layout.of(View(1, 2, (0.1, -0.2, 1 / 3, 1.5), 3), 2, View(2, 1, None))
+    again = Layout.read(layout.written())
+    assert again.views == layout.views
+    assert torch.equal(again.view, layout.view)
+    assert torch.equal(again.cell, layout.cell)

@@ -1,9 +1,19 @@
 from __future__ import annotations
 
+import base64
+import io
+import re
+import subprocess
+import sys
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from pinhole import Reduction
+from pinhole.layout import Layout, View
 
 X = torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0], [4.0, 40.0]])
 
@@ -87,4 +97,84 @@ def test_tokens_of_another_image_size_are_refused():
 
 
 def test_repr_says_what_it_does():
-    assert repr(Reduction.select(torch.tensor([1]), 4)) == "Reduction(4 -> 1 visual tokens, selection)"
+    assert repr(Reduction.select(torch.tensor([1]), 4)) == "Reduction(4 -> 1 visual tokens, 25.0 %, selection)"
+    assert repr(Reduction.mix(torch.ones(3, 576))) == "Reduction(576 -> 3 visual tokens, 0.5 %, mixture)"
+
+
+def test_a_reduction_and_another_of_what_it_kept_are_one():
+    picked, merged = Reduction.select(torch.tensor([3, 0, 2]), 4), Reduction.mix(torch.tensor([[0.5, 0.0, 0.5]]))
+    both = picked.then(Reduction.select(torch.tensor([2, 0]), 3))
+    assert both.indices.tolist() == [2, 3]
+    for first, second in ((picked, merged), (Reduction.mix(picked.matrix()), Reduction.select(torch.tensor([1]), 3))):
+        assert torch.equal(first.then(second).apply(X), second.apply(first.apply(X)))
+    assert picked.then(Reduction.nothing(3)).m == 0
+    with pytest.raises(ValueError, match="3 visual tokens were kept, and the reduction that follows is of 4"):
+        picked.then(Reduction.identity(4))
+
+
+def test_usage_is_the_column_sums():
+    weights = torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.0, 0.75]], dtype=torch.bfloat16)
+    assert Reduction.mix(weights.requires_grad_()).usage().tolist() == [0.75, 0.5, 0.75]
+    assert Reduction.select(torch.tensor([2, 0, 2]), 3).usage().tolist() == [1, 0, 2]
+
+
+LAYOUT = Layout.of(View(1, 3, (0.0, 0.1, 1.0, 0.9)), 1, View(3, 1, None, 2))
+
+
+@pytest.mark.parametrize(
+    "reduction", [Reduction.select(torch.tensor([4, 1]), 7), Reduction.mix(torch.rand(2, 7))], ids=["picks", "merges"]
+)
+def test_a_layout_stays_with_a_reduction_and_its_file(reduction, tmp_path):
+    placed = reduction.placed(LAYOUT)
+    for kept in (placed, placed.reorder(torch.tensor([1, 0])), placed.then(Reduction.select(torch.tensor([1]), 2))):
+        assert kept.layout is LAYOUT
+    placed.save(tmp_path / "p.safetensors")
+    loaded = Reduction.load(tmp_path / "p.safetensors")
+    assert torch.equal(loaded.matrix(), reduction.matrix())
+    assert loaded.layout.views == LAYOUT.views
+    assert torch.equal(loaded.layout.cell, LAYOUT.cell)
+    with pytest.raises(ValueError, match="of 7 visual tokens, the layout of 6"):
+        reduction.placed(LAYOUT.take(torch.arange(6)))
+
+
+def test_files_of_before_and_after_layouts_know_each_other(tmp_path):
+    tensors = {"indices": torch.tensor([2, 0])}
+    save_file(tensors, tmp_path / "old.safetensors", metadata={"n": "3"})
+    loaded = Reduction.load(tmp_path / "old.safetensors")
+    assert (loaded.indices.tolist(), loaded.n, loaded.layout) == ([2, 0], 3, None)
+    Reduction.select(tensors["indices"], 7).placed(LAYOUT).save(tmp_path / "new.safetensors")
+    assert load_file(tmp_path / "new.safetensors").keys() == tensors.keys()
+    save_file(tensors, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="holds no reduction"):
+        Reduction.load(tmp_path / "other.safetensors")
+
+
+def pictures_of(html):
+    """(alternative text, pixels) of each picture."""
+    found = re.findall(r"<img alt='([^']*)'[^>]*base64,([^']*)'", html)
+    return [(told, np.asarray(Image.open(io.BytesIO(base64.b64decode(code))))) for told, code in found]
+
+
+def test_a_notebook_shows_the_grids_of_a_layout():
+    reduction = Reduction.select(torch.tensor([1, 6]), 7).placed(LAYOUT)
+    [(first, row), (second, column)] = pictures_of(reduction._repr_html_())
+    assert (first, second) == ("1 by 3 values", "3 by 1 values")
+    purple, yellow = [68, 1, 84], [253, 231, 36]
+    assert row.tolist() == [[purple, yellow, purple]]
+    assert column.tolist() == [[purple], [purple], [yellow]]
+
+
+def test_a_notebook_shows_p_where_there_is_no_layout():
+    html = Reduction.mix(torch.tensor([[0.0, 0.5, 0.5], [1.0, 0.0, 0.0]]))._repr_html_()
+    [(told, pixels)] = pictures_of(html)
+    assert told == "2 by 3 values"
+    assert pixels[1].tolist() == [[253, 231, 36], [68, 1, 84], [68, 1, 84]]
+    assert "Reduction(3 -&gt; 2 visual tokens, 66.7 %, mixture)" in html
+    assert "<img" not in Reduction.nothing(3)._repr_html_()
+
+
+def test_no_picture_library_is_loaded_before_a_picture_is_wanted():
+    code = "import sys; from pinhole.reduction import Reduction; from pinhole.budget import Budget; import torch;"
+    code += "print(repr(Reduction.identity(4)), Budget(4, (2, 2)), 'matplotlib' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, capture_output=True, check=True).stdout.decode().strip().endswith("False")

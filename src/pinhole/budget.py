@@ -5,9 +5,14 @@ Every count, FLOP and KV byte that Pinhole reports is computed here, from the to
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Keep = float | int
 
@@ -106,3 +111,50 @@ class Budget:
         """Bytes of keys and values of the visual tokens and `text` text tokens, over all layers."""
         per_token = 2 * shape.kv_heads * shape.head_width * shape.bytes_per_value
         return sum(visual + text for visual in self.per_layer) * per_token
+
+    def __repr__(self) -> str:
+        layers, kept = len(self.per_layer), ", ".join(f"{visual} x{length}" for visual, length in self._runs())
+        share = 100 * self.average / self.before
+        return f"Budget({self.before} -> {kept} visual tokens, {share:.1f} % on average over {layers} layers)"
+
+    def _runs(self) -> list[tuple[int, int]]:
+        """(visual tokens, layers) of each run of layers that read equally many."""
+        return [(visual, len(list(run))) for visual, run in itertools.groupby(self.per_layer)]
+
+    def _lines(self) -> list[tuple[str, str, str]]:
+        """What, visual tokens, and its share of the same without reduction; FLOPs and KV of the visual tokens alone."""
+        lines, first = [], 0
+        for visual, length in self._runs():
+            layers = f"layers {first} to {first + length - 1}" if length > 1 else f"layer {first}"
+            lines.append((layers, f"{visual:,}", f"{100 * visual / self.before:.1f} %"))
+            first += length
+        share = f"{100 * self.average / self.before:.1f} %"
+        pairs = sum((visual / self.before) ** 2 for visual in self.per_layer) / len(self.per_layer)
+        return [
+            *lines,
+            ("mean over layers", f"{self.average:,.1f}", share),
+            ("their KV cache", "", share),
+            ("their FLOPs in linear layers", "", share),
+            ("their FLOPs in attention to each other", "", f"{100 * pairs:.1f} %"),
+        ]
+
+    def _repr_html_(self) -> str:
+        """For notebooks: visual tokens by layer, and what that leaves of their FLOPs and KV cache."""
+        cell = "<td style='text-align:{}'>{}</td>".format
+        rows = "".join(
+            f"<tr>{cell('left', what)}{cell('right', tokens)}{cell('right', share)}</tr>"
+            for what, tokens, share in self._lines()
+        )
+        head = f"<tr><th></th><th>visual tokens</th><th>of {self.before:,}</th></tr>"
+        return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+
+    def __rich__(self) -> Table:
+        """As in notebooks, for the terminal: `rich.print(budget)`."""
+        from rich.table import Table
+
+        table = Table("", "visual tokens", f"of {self.before:,}", box=None)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for line in self._lines():
+            table.add_row(*line)
+        return table

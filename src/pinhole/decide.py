@@ -78,7 +78,7 @@ def check_scope(scope: Scope, family: Family) -> None:
 
 
 def decide(method: InputMethod, visual: Visual, scope: Scope) -> Reduction:
-    """The reduction of one image or video.
+    """The reduction of one image or video, with the layout of its tokens.
 
     Each part that the scope reduces on its own is put to the method by itself; the method is not asked about a part of
     which everything remains. Where separators are kept, or text stands between the placeholders, the kept tokens are in
@@ -94,7 +94,7 @@ def decide(method: InputMethod, visual: Visual, scope: Scope) -> Reduction:
     else:
         device = tokens.x.device
         reduction = Reduction.join([(part.to(device), answer) for part, answer in joined], tokens.n)
-    return _ordered(reduction, visual.columns, bool(len(kept)))
+    return _ordered(reduction, visual.columns, bool(len(kept))).placed(tokens.layout)
 
 
 def _parts(tokens: VisualTokens, scope: Scope, modality: str) -> tuple[list[torch.Tensor], torch.Tensor]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
 Box = tuple[float, float, float, float]
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+"""All of a picture."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class View:
 
     rows: int
     columns: int
-    box: Box | None = (0.0, 0.0, 1.0, 1.0)
+    box: Box | None = WHOLE
     frame: int = 0
 
 
@@ -110,3 +113,38 @@ class Layout:
         renumber = torch.full((len(self.views) + 1,), -1)
         renumber[present] = torch.arange(len(present))
         return Layout(tuple(self.views[i] for i in present.tolist()), renumber[view], cell)
+
+    def within(self, box: Box) -> Layout:
+        """The same tokens where the picture is the part `box` of a larger one, of which the boxes are shares then."""
+        if box == WHOLE:
+            return self
+        views = tuple(replace(view, box=view.box and part_of(box, view.box)) for view in self.views)
+        return Layout(views, self.view, self.cell)
+
+    def on_grids(self, values: torch.Tensor) -> list[torch.Tensor]:
+        """Values (n,) of the tokens where they belong: (rows, columns) float32 for every view, NaN for no token."""
+        grids = []
+        for number, view in enumerate(self.views):
+            mine = self.view == number
+            grid = torch.full((view.rows * view.columns,), torch.nan)
+            grid[self.cell[mine]] = values[mine].float()
+            grids.append(grid.view(view.rows, view.columns))
+        return grids
+
+    def written(self) -> str:
+        """As JSON, for `read`."""
+        views = [asdict(view) for view in self.views]
+        return json.dumps({"views": views, "view": self.view.tolist(), "cell": self.cell.tolist()})
+
+    @classmethod
+    def read(cls, text: str) -> Layout:
+        """What `written` gave."""
+        told = json.loads(text)
+        views = tuple(View(**{**view, "box": view["box"] and tuple(view["box"])}) for view in told["views"])
+        return cls(views, torch.tensor(told["view"]).long(), torch.tensor(told["cell"]).long())
+
+
+def part_of(outer: Box, inner: Box) -> Box:
+    """`inner`, whose edges are shares of `outer`, by what `outer` has its shares of."""
+    (top, left, bottom, right), (height, width) = inner, (outer[2] - outer[0], outer[3] - outer[1])
+    return outer[0] + top * height, outer[1] + left * width, outer[0] + bottom * height, outer[1] + right * width

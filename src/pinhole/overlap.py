@@ -166,7 +166,7 @@ def compare(
         answer = chooser.choose(dialogue, visuals)
         overlaps = []
         for i, (visual, image) in enumerate(zip(visuals, dialogue.load_images(), strict=True)):
-            reduction = answer.reductions[i]
+            reduction = answer.reductions[i].placed(visual.tokens.layout)
             tops = {name: top_tokens(visual.tokens.cues[name], reduction.m) for name in cues}
             overlaps.append(overlap_of(reduction, tops))
             name = f"{number:04d}-{i}"

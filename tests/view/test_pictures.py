@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from pinhole.reduction import Reduction
-from pinhole.view.pictures import fit, heat_map, overlay, usage
+from pinhole.view.pictures import fit, heat_map, overlay
 
 GRID = (3, 5)
 SIZE = (101, 67)
@@ -63,12 +63,6 @@ def test_anchors_are_outlined_in_white(image):
     assert len(white) > 100
     assert (rows == 1).all()
     assert (columns == 4).all()
-
-
-def test_usage_is_the_column_sums(image):
-    weights = torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.0, 0.75]], dtype=torch.bfloat16)
-    assert usage(Reduction.mix(weights)).tolist() == [0.75, 0.5, 0.75]
-    assert usage(Reduction.select(torch.tensor([2, 0]), 3)).tolist() == [1, 0, 1]
 
 
 def test_the_grid_must_have_n_places(image):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from typing import Literal
 
 import matplotlib
 from markupsafe import Markup
@@ -14,11 +15,11 @@ from PIL import Image
 from pinhole.view.plot import INK
 
 
-def data_url(image: Image.Image) -> str:
-    """The picture as a PNG in a `data:` URL, for the `src` of an image."""
+def data_url(image: Image.Image, kind: Literal["PNG", "WEBP"] = "PNG") -> str:
+    """The picture in a `data:` URL, for the `src` of an image: exact as PNG, a tenth of the size as WebP."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    image.save(buffer, kind, **({"optimize": True} if kind == "PNG" else {"quality": 88}))
+    return f"data:image/{kind.lower()};base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def inline_svg(figure: Figure, name: str, description: str) -> Markup:

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import math
-
-import matplotlib
-import numpy as np
+import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw
+from matplotlib.image import AxesImage
+from PIL import Image
 
+from pinhole.layout import Layout, View
 from pinhole.reduction import Reduction
+from pinhole.view.marks import COLORS, of_reduction
+from pinhole.view.paint import fit, paint
 from pinhole.view.plot import INK, accuracy_plot
+from pinhole.view.subject import Decision
 
-__all__ = ["accuracy_plot", "heat_map", "overlay", "usage"]
+__all__ = ["accuracy_plot", "draw_map", "fit", "heat_map", "layer_usage", "map_figure", "overlay"]
 
-COLORS = "viridis"
-"""The colour map of every heat: even in brightness and safe for colour-blind readers."""
-_SIDE = 576
-"""Pixels that the longer side of a picture has at least; it has less than twice as many."""
-
-
-def usage(reduction: Reduction) -> np.ndarray:
-    """(n,) float32: how much each visual token of the image weighs in the kept ones, the column sums of |P|.
-
-    Where the rows of P sum to 1 this sums to m.
-    """
-    return reduction.matrix().detach().float().cpu().abs().sum(0).numpy()
+_ACROSS, _DOWN = 1200, 240
+"""The most columns and rows of a map: of more, each that is drawn shows the largest of several."""
 
 
 def overlay(image: Image.Image, reduction: Reduction, grid: tuple[int, int]) -> Image.Image:
     """What was kept, drawn over the image.
 
-    A selection: kept patches as they are and outlined, the others dark and grey. A mixture: `usage` as heat, dark for
-    0 and yellow for the most used patch, with the patch that weighs most in each kept token outlined.
+    A selection: kept patches as they are and outlined, the others dark and grey. A mixture: `Reduction.usage` as heat,
+    dark for 0 and yellow for the most used patch, with the patch that weighs most in each kept token outlined.
 
     Args:
         image: what the encoder saw, after any cropping: the grid covers all of it, row by row.
@@ -50,57 +43,49 @@ def overlay(image: Image.Image, reduction: Reduction, grid: tuple[int, int]) -> 
         raise ValueError(
             f"a grid of {rows} x {columns} has {rows * columns} places, the reduction {reduction.n} tokens"
         )
-    canvas = fit(image)
-    across, down = _edges(canvas.width, columns), _edges(canvas.height, rows)
-    row_of, column_of = np.repeat(np.arange(rows), np.diff(down)), np.repeat(np.arange(columns), np.diff(across))
-    token = row_of[:, None] * columns + column_of
-    pixels = np.asarray(canvas, np.float32)
-    grey = np.asarray(canvas.convert("L"), np.float32)[:, :, None]
-    used = usage(reduction)
-    if reduction.weights is None:
-        shown = np.where((used > 0)[token][:, :, None], pixels, 0.42 * (0.3 * pixels + 0.7 * grey))
-    else:
-        level = used / max(float(used.max()), 1e-12)
-        heat = matplotlib.colormaps[COLORS](level)[:, :3].astype(np.float32) * 255
-        cover = (0.1 + 0.6 * np.sqrt(level))[token][:, :, None]
-        shown = (1 - cover) * 0.6 * (0.6 * pixels + 0.4 * grey) + cover * heat[token]
-    picture = Image.fromarray(np.clip(shown, 0, 255).astype(np.uint8))
-    draw = ImageDraw.Draw(picture)
-    width = max(1, round(min(canvas.width / columns, canvas.height / rows) / 14))
-    for anchor in sorted(set(reduction.anchors.tolist())):
-        row, column = divmod(anchor, columns)
-        box = (across[column], down[row], across[column + 1] - 1, down[row + 1] - 1)
-        draw.rectangle(box, outline="black", width=width + 1)
-        draw.rectangle(box, outline="white", width=width)
-    return picture
+    return paint(image, Layout.of(View(rows, columns)), 0, of_reduction(reduction)[0])
 
 
 def heat_map(reduction: Reduction) -> Figure:
     """P, (m, n), as a heat map: one line per kept token, one column per visual token of the image."""
-    weights = reduction.matrix().detach().float().cpu().numpy()
-    figure = Figure(figsize=(10, min(6.0, 1.2 + 0.13 * reduction.m)), dpi=150, layout="constrained")
+    return map_figure(reduction.matrix().detach().float().cpu(), "kept token", "weight in P", 10)
+
+
+def layer_usage(decision: Decision) -> torch.Tensor:
+    """(layers, n) float32: how much each visual token weighs in those that a layer reads, 0 where it is gone."""
+    stages = [stage.reduction.usage().expand(stage.last - stage.first + 1, -1) for stage in decision.stages()]
+    return torch.cat(stages)
+
+
+def draw_map(axes: Axes, values: torch.Tensor) -> AxesImage:
+    """Values (r, c) as heat in some axes, which count rows and columns; where these are many, peaks stay."""
+    rows, columns = values.shape
+    size = min(rows, _DOWN), min(columns, _ACROSS)
+    shown = torch.nn.functional.adaptive_max_pool2d(values[None], size)[0].numpy()
+    lowest = min(0.0, float(values.min()))
+    extent = (-0.5, columns - 0.5, rows - 0.5, -0.5)
+    return axes.imshow(shown, aspect="auto", cmap=COLORS, vmin=lowest, extent=extent, interpolation="nearest")
+
+
+def map_figure(values: torch.Tensor, line: str, weight: str, width: float) -> Figure:
+    """A matrix (r, n) with a column for each visual token, as a figure of its own with named axes.
+
+    Args:
+        values: not below 0.
+        line: what a row is.
+        weight: what a value is.
+        width: of the figure, in inches.
+    """
+    figure = Figure(figsize=(width, min(6.0, 1.2 + 0.13 * len(values))), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    heat = axes.imshow(weights, aspect="auto", cmap=COLORS, vmin=min(0.0, float(weights.min())))
+    heat = draw_map(axes, values)
     axes.set_xlabel("visual token of the image", color=INK)
-    axes.set_ylabel("kept token", color=INK)
+    axes.set_ylabel(line, color=INK)
     bar = figure.colorbar(heat, ax=axes, pad=0.015, fraction=0.04)
-    bar.set_label("weight in P", color=INK)
+    bar.set_label(weight, color=INK)
     for part in (axes, bar.ax):
         part.locator_params(axis="y", nbins=5, integer=part is axes)
         part.tick_params(colors=INK, labelsize=9)
     bar.outline.set_visible(False)
     axes.spines[:].set_visible(False)
     return figure
-
-
-def fit(image: Image.Image) -> Image.Image:
-    """The image in RGB, its longer side brought to at least 576 and under 1152 pixels by a whole factor or halves."""
-    longer = max(image.size)
-    factor = math.ceil(_SIDE / longer) if longer < 2 * _SIDE else (2 * _SIDE - 1) / longer
-    size = [max(1, round(side * factor)) for side in image.size]
-    return image.convert("RGB").resize((size[0], size[1]), Image.Resampling.BICUBIC)
-
-
-def _edges(pixels: int, parts: int) -> np.ndarray:
-    """(parts + 1,) whole pixels: where each of `parts` equal stretches starts, and the end of the last."""
-    return (np.arange(parts + 1) * pixels / parts).round().astype(int)

@@ -15,7 +15,7 @@ from pinhole.reduction import Reduction
 from pinhole.view.cells import count, full_row, has_recovery, method_label, percent
 from pinhole.view.embed import data_url, inline_svg
 from pinhole.view.headline import headline, leading_row
-from pinhole.view.pictures import accuracy_plot, fit, heat_map, overlay, usage
+from pinhole.view.pictures import accuracy_plot, fit, heat_map, overlay
 from pinhole.view.table import kind_table, result_table
 
 
@@ -88,7 +88,7 @@ def _facts(results: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _shown(picture: Picture, name: str) -> dict[str, Any]:
-    reduction, used = picture.reduction, usage(picture.reduction)
+    reduction, used = picture.reduction, picture.reduction.usage()
     mixture = reduction.weights is not None
     return {
         "title": picture.title,
