@@ -1,9 +1,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := src tests tests_lmms tests_serving runs
+CODE := src tests tests_demo tests_lmms tests_serving runs
 
-.PHONY: help quickstart learn tables bench lmms-test serving-test test contracts lint format lock clean
+.PHONY: help quickstart learn tables bench docs demo-test lmms-test serving-test test contracts lint format lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,21 @@ bench: $(VENV)/.installed  ## what methods cost on LLaVA-1.5-7B cut to two layer
 	rm -rf out/bench
 	$(BIN)/pinhole bench --model llava-1.5-7b:layers=2 --methods full sample metacompress fastv:layer=1 --keep 0.1 \
 		--turns 3 --repeats 3 --tokens 4 --out out/bench
+
+.venv-docs/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet --editable '.[docs]' --constraint constraints.txt
+	touch $@
+
+docs: .venv-docs/.installed  ## the documentation as a site, in out/site
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
+.venv-demo/.installed: pyproject.toml constraints.txt runs/demo_env.sh
+	PYTHON=$(PYTHON) runs/demo_env.sh .venv-demo
+	touch $@
+
+demo-test: .venv-demo/.installed  ## the page of `pinhole demo` in a headless Chromium, in an environment of its own
+	OMP_NUM_THREADS=1 .venv-demo/bin/python -m pytest tests_demo
 
 .venv-lmms/.installed: pyproject.toml constraints.txt runs/lmms_env.sh
 	runs/lmms_env.sh .venv-lmms
@@ -64,4 +79,4 @@ lock:  ## renew constraints.txt from the newest releases that fit; torch stays w
 	rm -r $(VENV)/lock
 
 clean:  ## everything that was made
-	rm -rf $(VENV) .venv-lmms .venv-serving out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-demo .venv-docs .venv-lmms .venv-serving out .pytest_cache .mypy_cache .ruff_cache

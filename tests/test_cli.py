@@ -18,7 +18,7 @@ from pinhole import cli
 from pinhole.options import SpreadCommand
 
 COMMANDS = ("methods", "train", "eval", "bench", "chat", "label", "overlap", "vtw-search", "scenes", "quickstart")
-COMMANDS = (*COMMANDS, "data", "choose", "compare", "serve", "bench-serve")
+COMMANDS = (*COMMANDS, "data", "choose", "compare", "serve", "bench-serve", "view", "demo")
 
 
 def test_help_lists_every_command(pinhole):

@@ -32,7 +32,19 @@ CORE = (
     "adapter_folders",
 )
 CORE = (*CORE, "devices", "images", "videos", "transcript", "encoding", "chat")
-APPLICATIONS = ("training", "evaluation", "explain", "benchmark", "view", "tasks", "choose", "lmms", "load", "serving")
+APPLICATIONS = (
+    "training",
+    "evaluation",
+    "explain",
+    "benchmark",
+    "view",
+    "tasks",
+    "choose",
+    "lmms",
+    "load",
+    "serving",
+    "demo",
+)
 APPLICATIONS = (*APPLICATIONS, "commands", "options", "cli")
 
 

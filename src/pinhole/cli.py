@@ -16,6 +16,7 @@ from pinhole.commands.bench_serve import bench_serve
 from pinhole.commands.chat import chat
 from pinhole.commands.choose import choose
 from pinhole.commands.compare import compare
+from pinhole.commands.demo import demo
 from pinhole.commands.evaluate import evaluate
 from pinhole.commands.label import label
 from pinhole.commands.methods import methods
@@ -24,6 +25,7 @@ from pinhole.commands.quickstart import quickstart
 from pinhole.commands.scenes import scenes
 from pinhole.commands.serve import PASS_ON, serve
 from pinhole.commands.train import train
+from pinhole.commands.view import view
 from pinhole.commands.vtw_search import vtw_search
 from pinhole.options import SpreadCommand, console
 
@@ -43,11 +45,13 @@ app.command()(methods)
 app.command(cls=SpreadCommand)(train)
 app.command("eval", cls=SpreadCommand)(evaluate)
 app.command(cls=SpreadCommand)(chat)
+app.command(cls=SpreadCommand)(demo)
 app.command(cls=SpreadCommand)(compare)
 app.command(cls=SpreadCommand)(choose)
 app.command()(label)
 app.command("vtw-search")(vtw_search)
 app.command()(overlap)
+app.command(cls=SpreadCommand)(view)
 app.add_typer(data.app, name="data")
 app.command(cls=SpreadCommand)(scenes)
 app.command()(quickstart)
