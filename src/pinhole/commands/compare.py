@@ -24,7 +24,10 @@ def compare(
         list[str] | None, typer.Option(help="Only these methods, such as metacompress; unset, all that are in both.")
     ] = None,
     across_models: Annotated[
-        bool, typer.Option("--across-models", help="Compare runs of other models, weights, dtypes, attention or engines too.")
+        bool,
+        typer.Option(
+            "--across-models", help="Compare runs of other models, weights, dtypes, attention or engines too."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

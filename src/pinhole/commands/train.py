@@ -91,4 +91,4 @@ def train(
         shard=shard,
         show_progress=not quiet,
     )
-    console.print(f"saved {specs[-1].name} in {out}; use it as {specs[-1].name}:{out}")
+    console.print(f"saved {specs[-1].name} in {out}; use it as {specs[-1].name}:{out}", soft_wrap=True)
