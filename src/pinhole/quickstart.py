@@ -18,6 +18,7 @@ from pinhole.registry import MethodSpec
 from pinhole.scenes.dataset import write_dialogues
 from pinhole.training.loop import train
 from pinhole.training.settings import TrainSettings
+from pinhole.view.hardest import hardest
 from pinhole.view.look import look
 from pinhole.view.report import Picture, write_report
 
@@ -66,7 +67,8 @@ def run(out: Path, show_progress: bool = True) -> dict[str, Any]:
         points, interval = paired_difference(ours.key, rival.key, held_out, answered)
         leads[rival.name] = {"points": points, "ci95": interval}
     results = save(out / "results.json", {**results, "metacompress_leads": leads})
-    write_report(out / "report.html", results, _pictures(model, processor, rivals, held_out[:PICTURES], answered))
+    pictures = _pictures(model, processor, rivals, held_out[:PICTURES], answered)
+    write_report(out / "report.html", results, pictures, hardest(results, held_out, answered))
     return results
 
 

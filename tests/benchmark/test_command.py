@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from html_page import Page
+
 SMALL = ["--turns", 2, "--tokens", 2, "--later", 4, "--text", 8, "--repeats", 1, "--device", "cpu", "--quiet"]
 
 
@@ -24,6 +26,10 @@ def test_a_shape_is_measured_and_written_down(pinhole, tmp_path):
     assert "dart was not measured: dart drops tokens in front of layers 2" in page
     assert "MetaCompress" in out
     assert "First token" in page
+    seen = Page(tmp_path / "report.html")
+    assert "Relative to the uncompressed model" in seen.text
+    assert "Up to the first token, ms" in seen.text
+    assert f"wrote {tmp_path / 'report.html'}" in out.replace("\n", "")
 
 
 def test_a_checkpoint_is_measured_on_a_picture_of_noise(pinhole, tmp_path):

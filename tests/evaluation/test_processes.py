@@ -141,7 +141,9 @@ def test_two_processes_write_what_one_does(embedded, scenes, tmp_path):
     one = evaluate(model, processor, rivals, dialogues, tmp_path / "one", names, ttft_dialogues=0, show_progress=False)
     command = f"eval --data {scenes} --methods full sample --keep 0.1 --ttft-dialogues 0 --quiet --device cpu"
     arguments = [*command.split(), "--batch", "5", "--out", str(tmp_path / "two")]
-    assert two_processes(TORCHRUN, arguments).count("wrote") == 1
+    told = two_processes(TORCHRUN, arguments)
+    assert [told.count(name) for name in ("wrote", "results.json", "report.html")] == [2, 1, 1]
+    assert (tmp_path / "two" / "report.html").exists()
     two = json.loads((tmp_path / "two" / "results.json").read_text())
     assert two["rows"] == one["rows"]
     for name in ("answers.jsonl", "evaluation.json"):

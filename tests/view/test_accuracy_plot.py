@@ -40,7 +40,7 @@ def test_labels_of_equal_methods_do_not_overlap(row):
 
 def test_several_keeps_of_a_method_are_one_line_in_order(row):
     figure = accuracy_plot([row("sample", k, m, a) for k, m, a in ((0.5, 72, 0.8), (0.05, 7, 0.4), (0.1, 14, 0.6))])
-    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 3 and line.get_markersize() == 7]
     assert [list(line.get_xdata()) for line in lines] == [[7, 14, 72]]
     assert texts(figure) == ["Sample"]
     assert figure.axes[0].get_xscale() == "log"

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pinhole.commands.reporting import write_beside
 from pinhole.options import AttentionOption, Checkpoint, DeviceOption, DtypeOption, QuietOption, console, parse_keep
 
 
@@ -14,7 +15,9 @@ def bench(
     methods: Annotated[
         list[str], typer.Option(help="What to compare, such as: full sample metacompress fastv:layer=2 sample+fastv.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for results.json and tables.md; a stopped run goes on from there.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for results.json, tables.md and report.html; a stopped run goes on from there.")
+    ],
     model: Annotated[
         str,
         typer.Option(
@@ -40,6 +43,7 @@ def bench(
     quiet: QuietOption = False,
 ) -> None:
     """Measure time, memory and FLOPs of methods in a dialogue, on real weights or on none."""
+    from pinhole.benchmark.page import write_page
     from pinhole.benchmark.run import Compared
     from pinhole.benchmark.run import bench as run
     from pinhole.benchmark.subject import Lengths, subject_of_checkpoint, subject_of_shape
@@ -62,3 +66,4 @@ def bench(
     parts = [part for title, table in shown.items() for part in (f"## {title}", as_markdown(table))]
     (out / "tables.md").write_text("\n\n".join(parts + lines) + "\n")
     console.print(f"wrote {out / 'results.json'} and {out / 'tables.md'}")
+    write_beside(out / "report.html", lambda page: write_page(page, results))

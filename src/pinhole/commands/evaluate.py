@@ -11,6 +11,7 @@ from pinhole.commands.benchmarks import LmmsEval
 from pinhole.commands.engine import Engines
 from pinhole.commands.holding import Holding
 from pinhole.commands.judging import Judging
+from pinhole.commands.reporting import write_beside
 from pinhole.options import Checkpoint, ConfigOption, QuietOption, Reading, console, parse_keep, spread
 
 
@@ -22,7 +23,7 @@ def evaluate(
     engines: Engines,
     judging: Judging,
     lmms: LmmsEval,
-    out: Annotated[Path, typer.Option(help="Folder for results and answers; a killed run goes on from there.")],
+    out: Annotated[Path, typer.Option(help="Folder for results, answers and report; a killed run goes on from there.")],
     methods: Annotated[
         list[str], typer.Option(help="Such as: full sample fastv:layer=2 sample+fastv metacompress:DIR.")
     ],
@@ -41,8 +42,11 @@ def evaluate(
     """Compare methods in dialogues: accuracy with intervals, tokens, FLOPs, KV bytes, time to first token."""
     from pinhole.data import read_dialogues
     from pinhole.evaluation import evaluate as evaluation
+    from pinhole.evaluation.answers import read_answers
     from pinhole.evaluation.contender import contenders, parse_specs
     from pinhole.families import family_of
+    from pinhole.view.hardest import hardest
+    from pinhole.view.report import write_report
     from pinhole.view.table import rich_table
 
     lmms.check(data)
@@ -75,3 +79,9 @@ def evaluate(
     if share.rank == 0:
         console.print(rich_table(results))
         console.print(f"wrote {out / 'results.json'}")
+        write_beside(
+            out / "report.html",
+            lambda page: write_report(
+                page, results, hard=hardest(results, dialogues, read_answers(out / "answers.jsonl"))
+            ),
+        )

@@ -104,6 +104,11 @@ def has_recovery(rows: Sequence[Row]) -> bool:
     return any(row.get("recovery") is not None for row in rows)
 
 
+def is_judged(rows: Sequence[Row]) -> bool:
+    """Whether accuracies are shares of comparisons with the reference answers that a judge says were won."""
+    return any("win_rate" in row for row in rows)
+
+
 def recovery(row: Row) -> str:
     """The share of the uncompressed model's accuracy, with its interval: "91.2 % [89.0, 93.1]"."""
     if row["recovery"] is None:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pinhole.view.plot import INK
+from pinhole.view.ink import INK
 
 
 def data_url(image: Image.Image, kind: Literal["PNG", "WEBP"] = "PNG") -> str:

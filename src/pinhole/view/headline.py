@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pinhole.view.cells import Row, count, full_row, method_label, percent, share_kept
+from pinhole.view.cells import Row, count, full_row, is_judged, method_label, percent, share_kept
 
 _PHRASES = {"full": "the uncompressed model", "sample": "equidistant sampling", "random": "random sampling"}
 
@@ -29,9 +29,14 @@ def headline(results: dict[str, Any]) -> str:
     """
     rows, lead = results["rows"], leading_row(results)
     name = _PHRASES.get(lead["method"]) or method_label(lead["method"])
+    reached = (
+        f"wins {percent(lead['average'])} of the judge's comparisons with the references"
+        if is_judged(rows)
+        else f"answers {percent(lead['average'])} of the turns correctly"
+    )
     sentence = (
         f"{name[0].upper()}{name[1:]} keeps {count(lead['kept_tokens'])} of {count(lead['visual_tokens'])} "
-        f"visual tokens and answers {percent(lead['average'])} of the turns correctly"
+        f"visual tokens and {reached}"
     )
     sample = next((row for row in rows if row["method"] == "sample" and share_kept(row) == share_kept(lead)), None)
     others = [

@@ -1,22 +1,27 @@
-"""The report: one HTML page that says what a method keeps, what it costs and what it looks like."""
+"""The report: one HTML page that says what methods keep, what they cost, where they fail and what it looks like."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
 from pinhole.reduction import Reduction
-from pinhole.view.cells import count, full_row, has_recovery, method_label, percent
+from pinhole.view.axes import Cost
+from pinhole.view.cells import count, full_row, has_recovery, is_judged, labels, method_label, percent, share_kept
 from pinhole.view.embed import data_url, inline_svg
+from pinhole.view.hardest import Hard
 from pinhole.view.headline import headline, leading_row
-from pinhole.view.pictures import accuracy_plot, fit, heat_map, overlay
-from pinhole.view.table import kind_table, result_table
+from pinhole.view.pareto import pareto_front
+from pinhole.view.pictures import fit, heat_map, overlay
+from pinhole.view.plot import accuracy_plot
+from pinhole.view.render import render
+from pinhole.view.table import kind_table, result_table, win_table
+from pinhole.view.turns import turn_plot
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +44,9 @@ class Picture:
     captions: list[str]
 
 
-def write_report(path: str | Path, results: dict[str, Any], pictures: list[Picture]) -> None:
+def write_report(
+    path: str | Path, results: dict[str, Any], pictures: Sequence[Picture] = (), hard: Sequence[Hard] = ()
+) -> None:
     """Write one self-contained HTML page: it opens offline, prints, and follows the reader's light or dark setting.
 
     Args:
@@ -49,29 +56,65 @@ def write_report(path: str | Path, results: dict[str, Any], pictures: list[Pictu
             "kept_tokens" (m), "accuracy" (one fraction of 1 per turn), "average", "ci95" ([low, high]),
             "delta_to_sample" and "delta_ci95" (fractions of 1, or None), "by_kind" (accuracy by kind of question),
             "flops", "kv_bytes" (numbers) and "ttft_ms" (milliseconds, or None); perhaps "recovery" and "recovery_ci95"
-            (a fraction of 1 and [low, high], or None) and "by_size" (accuracy by size of the answer's object).
+            (a fraction of 1 and [low, high], or None), "by_size" (accuracy by size of the answer's object) and
+            "win_rate" (as `pinhole.evaluation.win_rate.win_rates` has it, with the "judge").
         pictures: shown in this order.
+        hard: dialogues that compression spoiled, as `pinhole.view.hardest.hardest` finds them.
 
     Raises:
         ValueError: the results have no rows, or a picture's grid does not fit its reduction.
     """
-    environment = Environment(
-        loader=PackageLoader("pinhole.view", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    page = environment.get_template("report.html.jinja").render(
-        style=Markup(resources.files("pinhole.view").joinpath("report.css").read_text("utf-8")),
-        results=results,
+    rows, lead = results["rows"], leading_row(results)
+    timed = all(row["ttft_ms"] is not None for row in rows) and len(rows) > 1
+    turns = turn_plot(rows, share_kept(lead)) if len(lead["accuracy"]) > 1 else None
+    render(
+        path,
+        "report.html.jinja",
+        about=[results["model"], results["data"]],
         table=result_table(results),
-        recovers=has_recovery(results["rows"]),
+        recovers=has_recovery(rows),
+        judge=next((row["win_rate"]["judge"] for row in rows if "win_rate" in row), None),
+        wins=win_table(results),
         kinds=kind_table(results),
         sizes=kind_table(results, "by_size"),
         headline=headline(results),
         facts=_facts(results),
-        plot=inline_svg(accuracy_plot(results["rows"]), "plot", "Accuracy against visual tokens kept"),
+        plots=[_plot(rows, "kept_tokens"), *([_plot(rows, "ttft_ms")] if timed else [])],
+        turns=turns and inline_svg(turns, "turns", _turns_told(rows, share_kept(lead))),
+        lead=method_label(lead["method"]),
+        hard=[(one, [data_url(image, "WEBP") for image in one.images]) for one in hard],
         pictures=[_shown(picture, f"p{i}") for i, picture in enumerate(pictures)],
         provenance=_provenance(results),
     )
-    Path(path).write_text(page, encoding="utf-8")
+
+
+def _plot(rows: list[dict[str, Any]], against: Cost) -> tuple[Markup, str]:
+    """A plot of accuracy against a cost, and in words what is on its Pareto front, from cheap to dear."""
+    points = [
+        (row, label)
+        for row, label in zip(rows, labels(rows), strict=True)
+        if row["method"] != "full" or against == "ttft_ms"
+    ]
+    unit, name = ("tokens", "visual tokens kept") if against == "kept_tokens" else ("ms", "the time to the first token")
+    front = [
+        f"{label} ({count(round(row[against], 1))} {unit}, {percent(row['average'])})"
+        for row, label in (
+            points[i] for i in pareto_front([row[against] for row, _ in points], [row["average"] for row, _ in points])
+        )
+    ]
+    told = f"On the Pareto front: {', '.join(front)}." if front else ""
+    drawn = accuracy_plot(rows, against)
+    return inline_svg(drawn, f"plot-{against}", f"Accuracy against {name}. {told}".strip()), told
+
+
+def _turns_told(rows: list[dict[str, Any]], share: float) -> str:
+    """The plot of the turns in words."""
+    lines = [
+        f"{label} {', '.join(map(percent, row['accuracy']))}"
+        for row, label in zip(rows, labels(rows), strict=True)
+        if row["method"] == "full" or share_kept(row) == share
+    ]
+    return f"Accuracy turn by turn: {'; '.join(lines)}."
 
 
 def _facts(results: dict[str, Any]) -> list[tuple[str, str]]:
@@ -81,7 +124,9 @@ def _facts(results: dict[str, Any]) -> list[tuple[str, str]]:
     if full is not None:
         facts.append((percent(row["flops"] / full["flops"]), "of the LLM's FLOPs"))
         facts.append((percent(row["kv_bytes"] / full["kv_bytes"]), "of the KV cache"))
-        facts.append((percent(row["average"] / full["average"]), "of the full accuracy"))
+        if full["average"]:
+            told = "full win rate" if is_judged(results["rows"]) else "full accuracy"
+            facts.append((percent(row["average"] / full["average"]), f"of the {told}"))
         if row["ttft_ms"] is not None and full["ttft_ms"] is not None:
             facts.append((percent(row["ttft_ms"] / full["ttft_ms"]), "of the first-token time"))
     return facts

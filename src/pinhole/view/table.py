@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from rich import box
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from pinhole.view.cells import NONE, cells, columns, count, full_row, has_recovery, labels, percent, share_kept
+from pinhole.view.cells import NONE, Row, cells, columns, count, full_row, has_recovery, labels, percent, share_kept
 
 
 @dataclass(frozen=True)
@@ -44,19 +45,36 @@ def kind_table(results: dict[str, Any], by: Literal["by_kind", "by_size"] = "by_
 
     Rows are in the order of `result_table`, kinds as they first come up.
     """
+    return _share_table(results, lambda row: row.get(by, {}))
+
+
+def win_table(results: dict[str, Any]) -> Table:
+    """What a judge says of every row: comparisons won by level, over turns, of whole conversations, and their mean."""
+    return _share_table(results, _win_rates)
+
+
+def _win_rates(row: Row) -> dict[str, float]:
+    told = row.get("win_rate")
+    if told is None:
+        return {}
+    means = {"All turns": told["turns"], "Conversations": told["overall"], "Score": told["score"]}
+    return {name: rate / 100 for name, rate in {**told["levels"], **means}.items()}
+
+
+def _share_table(results: dict[str, Any], shares: Callable[[Row], dict[str, float]]) -> Table:
+    """A column for each share that any row has; rows in the order of `result_table`."""
     rows = _rows(results)
-    kinds = list(dict.fromkeys(kind for row in rows for kind in row.get(by, {})))
+    names = list(dict.fromkeys(name for row in rows for name in shares(row)))
     pairs = sorted(zip(rows, labels(rows), strict=True), key=lambda pair: -share_kept(pair[0]))
-    grouped = itertools.groupby(pairs, key=lambda pair: share_kept(pair[0]))
     groups = [
         [
-            [name, count(row["kept_tokens"])]
-            + [percent(row[by][kind]) if kind in row.get(by, {}) else NONE for kind in kinds]
-            for row, name in group
+            [label, count(row["kept_tokens"])]
+            + [percent(shares(row)[name]) if name in shares(row) else NONE for name in names]
+            for row, label in group
         ]
-        for _, group in grouped
+        for _, group in itertools.groupby(pairs, key=lambda pair: share_kept(pair[0]))
     ]
-    return Table(["Method", "Visual tokens", *kinds], groups)
+    return Table(["Method", "Visual tokens", *names], groups)
 
 
 def markdown_table(results: dict[str, Any]) -> str:
