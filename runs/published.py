@@ -56,7 +56,7 @@ TABLES = {
             f"{XCOMPOSER}, ConvBench": _rows("sample fastv metacompress", 9.76, 2.78, 9.88),
         },
         note="ConvBench is a win rate that a judge gives (the paper's: Llama-3.1-8B); the others are accuracies. FastV "
-        "keeps a tenth from its layer on; the first of the embedded LVLM's four layers has all tokens, so it keeps a third.",
+        "keeps a tenth from its layer on; the embedded LVLM's first layer of four has all tokens, a third on average.",
     ),
     "table_3": Published(
         "MetaCompress, Table 3: the terms of the loss",
