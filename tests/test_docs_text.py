@@ -18,7 +18,7 @@ OTHERS = {
     "accelerate": {"--config_file", "--num_processes", "--cpu"},
     "lmms-eval": {"--model_args", "--include_path"},
     "pip": {"--upgrade"},
-    "runs/": {"--bound", "--embedded", "--few", "--out", "--pid", "--vllm"},
+    "runs/": {"--bound", "--embedded", "--few", "--out", "--pid", "--test", "--train", "--vllm"},
     "torchrun": {"--nproc-per-node"},
 }
 """Options that pages name beside Pinhole's, by whose they are."""

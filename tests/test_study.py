@@ -1,4 +1,4 @@
-"""docs/metacompress.md is what the committed results of runs/metacompress_study.py give."""
+"""The pages of the studies are what their committed results give."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import json
 import runpy
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
+PAGES = {"metacompress": "metacompress_study", "relevance": "relevance_ablation"}
 
 
-def test_the_page_is_the_generated_one():
-    page = runpy.run_path(str(ROOT / "runs" / "metacompress_page.py"))["page"]
-    found = json.loads((ROOT / "docs" / "results" / "metacompress_study.json").read_text())
-    assert found.keys() == {"ablation", "rates", "transfer", "overlap"}
-    assert (ROOT / "docs" / "metacompress.md").read_text() == page(found)
+@pytest.mark.parametrize(("name", "results"), PAGES.items())
+def test_the_page_is_the_generated_one(name, results):
+    page = runpy.run_path(str(ROOT / "runs" / f"{name}_page.py"))["page"]
+    found = json.loads((ROOT / "docs" / "results" / f"{results}.json").read_text())
+    assert (ROOT / "docs" / f"{name}.md").read_text() == page(found)
