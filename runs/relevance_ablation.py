@@ -10,7 +10,7 @@ Variants: labels weighted by gradients or by the mean over heads; 3, 5, 7 and 10
 is read. Each is trained on the train labels. On held-out labels it is measured which share of R_v the kept tokens have;
 then the held-out dialogues are held. It goes on where it was stopped, and writes docs/results/relevance_ablation.json
 and docs/relevance.md. What stands there took 1,600 training dialogues of four turns (`pinhole scenes`), labels of the
-first 500 (--limit 500), 400 held-out dialogues and --epochs 40.
+first 500 (--limit 500), 400 held-out dialogues, --epochs 40 and --input-layers 1.
 """
 
 from __future__ import annotations
