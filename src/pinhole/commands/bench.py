@@ -65,5 +65,5 @@ def bench(
         console.print(line, markup=False, highlight=False)
     parts = [part for title, table in shown.items() for part in (f"## {title}", as_markdown(table))]
     (out / "tables.md").write_text("\n\n".join(parts + lines) + "\n")
-    console.print(f"wrote {out / 'results.json'} and {out / 'tables.md'}")
+    console.print(f"wrote {out / 'results.json'} and {out / 'tables.md'}", soft_wrap=True)
     write_beside(out / "report.html", lambda page: write_page(page, results))

@@ -49,4 +49,4 @@ def bench_serve(
     for line in lines:
         console.print(line, markup=False, highlight=False)
     (out / "table.md").write_text("\n\n".join([as_markdown(shown), *lines]) + "\n")
-    console.print(f"wrote {out / 'results.json'} and {out / 'table.md'}")
+    console.print(f"wrote {out / 'results.json'} and {out / 'table.md'}", soft_wrap=True)

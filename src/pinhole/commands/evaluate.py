@@ -78,7 +78,7 @@ def evaluate(
         )
     if share.rank == 0:
         console.print(rich_table(results))
-        console.print(f"wrote {out / 'results.json'}")
+        console.print(f"wrote {out / 'results.json'}", soft_wrap=True)
         write_beside(
             out / "report.html",
             lambda page: write_report(

@@ -55,7 +55,7 @@ def overlap(
     results = compare(lvlm, processor, dialogues, chooser, out, names, show_progress=not quiet)
     for shown in told(results["summary"]):
         console.print(shown)
-    console.print(f"wrote {out / 'overlap.json'}, reductions/ and pictures/ beside it")
+    console.print(f"wrote {out / 'overlap.json'}, reductions/ and pictures/ beside it", soft_wrap=True)
 
 
 def told(summary: dict[str, Any]) -> Iterator[Table | str]:

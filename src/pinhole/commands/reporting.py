@@ -19,6 +19,6 @@ def write_beside(path: Path, write: Callable[[Path], None]) -> None:
         write(path)
     except Exception as error:
         path.unlink(missing_ok=True)  # of an earlier run: it would show other results
-        console.print(f"no {path}: {type(error).__name__}: {error}", markup=False, highlight=False)
+        console.print(f"no {path}: {type(error).__name__}: {error}", markup=False, highlight=False, soft_wrap=True)
     else:
-        console.print(f"wrote {path}")
+        console.print(f"wrote {path}", soft_wrap=True)

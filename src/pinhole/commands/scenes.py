@@ -30,4 +30,4 @@ def scenes(
     from pinhole.scenes.dataset import write_dialogues
 
     path = write_dialogues(out, split, count, turns, show_progress=not quiet, kinds=kinds, frames=frames)
-    console.print(f"wrote {count} dialogues to {path}")
+    console.print(f"wrote {count} dialogues to {path}", soft_wrap=True)

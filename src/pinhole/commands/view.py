@@ -75,7 +75,7 @@ def view(
         save.parent.mkdir(parents=True, exist_ok=True)
         save_subjects(save, subjects)
     _draw(out, subjects, sources)
-    console.print(f"wrote {out}")
+    console.print(f"wrote {out}", soft_wrap=True)
 
 
 def _source(picture: Any) -> list[Any]:
