@@ -1,7 +1,7 @@
 """What the papers' tables say, to stand beside what the scripts of runs/ find.
 
 Numbers are in %. Those of the MetaCompress paper (CVPR 2026, arXiv 2603.21701) were taken from public notes that quote
-its tables, where these agree; gaps are numbers that could not be had.
+its tables, none of which contradicts another; gaps are numbers that could not be had.
 """
 
 from __future__ import annotations
