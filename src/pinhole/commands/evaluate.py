@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from pinhole.commands.holding import Holding
 from pinhole.commands.judging import Judging
 from pinhole.commands.reporting import write_beside
 from pinhole.options import Checkpoint, ConfigOption, QuietOption, Reading, console, parse_keep, spread
+
+if TYPE_CHECKING:
+    from pinhole.data import Dialogue
 
 
 @spread
@@ -42,12 +45,8 @@ def evaluate(
     """Compare methods in dialogues: accuracy with intervals, tokens, FLOPs, KV bytes, time to first token."""
     from pinhole.data import read_dialogues
     from pinhole.evaluation import evaluate as evaluation
-    from pinhole.evaluation.answers import read_answers
     from pinhole.evaluation.contender import contenders, parse_specs
     from pinhole.families import family_of
-    from pinhole.view.hardest import hardest
-    from pinhole.view.report import write_report
-    from pinhole.view.table import rich_table
 
     lmms.check(data)
     engines.check(checkpoint, reading, match, data)
@@ -77,11 +76,19 @@ def evaluate(
             show_progress=not quiet,
         )
     if share.rank == 0:
-        console.print(rich_table(results))
-        console.print(f"wrote {out / 'results.json'}", soft_wrap=True)
-        write_beside(
-            out / "report.html",
-            lambda page: write_report(
-                page, results, hard=hardest(results, dialogues, read_answers(out / "answers.jsonl"))
-            ),
-        )
+        _tell(results, dialogues, out)
+
+
+def _tell(results: dict[str, Any], dialogues: list[Dialogue], out: Path) -> None:
+    """Print what came out, and write the report beside it."""
+    from pinhole.evaluation.answers import read_answers
+    from pinhole.view.hardest import hardest
+    from pinhole.view.report import write_report
+    from pinhole.view.table import rich_table
+
+    console.print(rich_table(results))
+    console.print(f"wrote {out / 'results.json'}", soft_wrap=True)
+    write_beside(
+        out / "report.html",
+        lambda page: write_report(page, results, hard=hardest(results, dialogues, read_answers(out / "answers.jsonl"))),
+    )
