@@ -62,3 +62,12 @@ ask() {
   $pinhole eval --model "$model" --data "$1" --out "$made/$2" --ttft-dialogues 0 --keep "${keep[@]:-0.1}" \
     --methods "${@:3}" "${extra[@]}"
 }
+
+# compare METHODS...: the uncompressed model, these methods and MetaCompress, each for a tenth of the tokens, as a table.
+compare() {
+  local learned
+  learned=$(compressor metacompress "${weights[@]}")
+  ask "$test" "$name" full "$@" "metacompress:$learned"
+  .venv/bin/python runs/tables.py "$name" --results "$made/$name/results.json" \
+    --rows full "${@%%:*}" metacompress "${publish[@]}"
+}
