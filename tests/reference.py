@@ -191,5 +191,5 @@ def weighted(reduction: Reduction, x: torch.Tensor) -> list[torch.Tensor]:
     """Each kept token as an explicit sum over all tokens; a selection's sums have one term."""
     if reduction.weights is None:
         return [x[index] for index in reduction.anchors.tolist()]
-    rows = reduction.weights.detach().to(x.dtype).tolist()
+    rows = reduction.matrix().detach().to(x.dtype).tolist()
     return [sum((w * token for w, token in zip(row, x, strict=True) if w), torch.zeros_like(x[0])) for row in rows]

@@ -81,7 +81,7 @@ def test_the_ground_stands_on_nothing_but_ground(module):
 
 def test_methods_know_no_family_and_families_no_method():
     for path in (ROOT / "methods").glob("*.py"):
-        grounds = (*DATA, "method", "layer_method", "hub", "text_tower", "explain.labels")
+        grounds = (*DATA, "method", "layer_method", "nearest", "hub", "text_tower", "explain.labels")
         allowed = within(imported(path), *(f"pinhole.{name}" for name in grounds))
         assert imported(path) == allowed, path
     for path in (ROOT / "families").glob("*.py"):

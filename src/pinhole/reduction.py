@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -19,18 +20,22 @@ from pinhole.layout import Layout
 class Reduction:
     """P of shape (m, n): m visual tokens made of n.
 
-    Build one with `Reduction.select` (P has one-hot rows) or `Reduction.mix` (P has weighted rows).
+    Build one with `Reduction.select` (rows of a single 1), `Reduction.merge` (rows of a few weights; only these are
+    held and multiplied) or `Reduction.mix` (rows of n weights).
 
     Attributes:
         n: visual tokens before.
-        indices: (m,) int64, the kept tokens, for a selection; else None.
-        weights: (m, n) floats, for a mixture; else None.
+        indices: int64, the tokens that the kept ones are made of, one after the other: (m,) for a selection, (e,) for a
+            merge; None for a mixture.
+        weights: floats, (e,) of `indices` for a merge, (m, n) for a mixture; None for a selection.
+        sizes: (m,) int64, how many of `indices` each kept token is made of, for a merge; else None.
         layout: where in the picture the n tokens come from; None where nobody said.
     """
 
     n: int
     indices: torch.Tensor | None = None
     weights: torch.Tensor | None = None
+    sizes: torch.Tensor | None = None
     layout: Layout | None = None
 
     @classmethod
@@ -47,6 +52,35 @@ class Reduction:
         if not 0 <= int(indices.min()) <= int(indices.max()) < n:
             raise ValueError(f"token indices lie in [0, {n}), got [{int(indices.min())}, {int(indices.max())}]")
         return cls(n, indices=indices.long())
+
+    @classmethod
+    def merge(
+        cls, rows: torch.Tensor, columns: torch.Tensor, m: int, n: int, weights: torch.Tensor | None = None
+    ) -> Reduction:
+        """Every kept token is a weighted sum of a few: P[rows[i], columns[i]] = weights[i], everything else is 0.
+
+        Args:
+            rows: (e,) int64, the kept token that each weight is for, in any order: every number in [0, m).
+            columns: (e,) int64, the token that it weighs, in [0, n); in one row no token twice.
+            m: visual tokens after.
+            n: visual tokens before.
+            weights: (e,) floats; None makes every kept token the mean of its own.
+
+        Raises:
+            ValueError: they are not. Whether numbers are in range is looked at on the CPU alone: a look at values on a
+                GPU waits for it.
+        """
+        given = [rows, columns, *([] if weights is None else [weights])]
+        fits = rows.dtype == columns.dtype == torch.int64 and (weights is None or weights.is_floating_point())
+        if not fits or rows.dim() != 1 or len({one.shape for one in given}) > 1:
+            told = ", ".join(f"{one.dtype} {tuple(one.shape)}" for one in given)
+            raise ValueError(f"a merge is of rows, columns and weights (e,): int64, int64 and floats; got {told}")
+        if rows.device.type == "cpu":
+            _check_places(rows, columns, m, n)
+        sizes = rows.new_zeros(m).index_add(0, rows, torch.ones_like(rows))
+        weights = (1 / sizes)[rows] if weights is None else weights
+        order = (rows * n + columns).argsort()
+        return cls(n, columns[order], weights[order], sizes)
 
     @classmethod
     def mix(cls, weights: torch.Tensor) -> Reduction:
@@ -73,23 +107,29 @@ class Reduction:
     def join(cls, parts: list[tuple[torch.Tensor, Reduction]], n: int) -> Reduction:
         """One reduction of n tokens made of reductions of some of them each, its rows in the order of the parts.
 
+        It is a selection where all are, and a mixture where one is.
+
         Args:
             parts: for each, the tokens (n_i,) that it reduces and how.
             n: visual tokens in all.
         """
         if all(part.weights is None for _, part in parts):
-            return cls.select(torch.cat([tokens[part._rows] for tokens, part in parts]), n)
-        blocks = []
+            return cls.select(torch.cat([tokens[part.indices] for tokens, part in parts]), n)
+        if any(part.indices is None for _, part in parts):
+            blocks = [(tokens, part.matrix().to(tokens.device)) for tokens, part in parts]
+            return cls.mix(torch.cat([p.new_zeros(len(p), n).index_copy(1, tokens, p) for tokens, p in blocks]))
+        rows, columns, weights, above = [], [], [], 0
         for tokens, part in parts:
-            block = part.matrix().to(tokens.device)
-            blocks.append(block.new_zeros(part.m, n).index_copy(1, tokens, block))
-        dtype = next(part.weights.dtype for _, part in parts if part.weights is not None)
-        return cls.mix(torch.cat([block.to(dtype) for block in blocks]))
+            row, column, weight = (one.to(tokens.device) for one in part._entries())
+            rows.append(above + row)
+            columns.append(tokens[column])
+            weights.append(weight)
+            above += part.m
+        return cls.merge(torch.cat(rows), torch.cat(columns), above, n, torch.cat(weights))
 
     def reorder(self, order: torch.Tensor) -> Reduction:
         """The same kept tokens in another order: `order` (m,) holds the number of each row."""
-        rows = self._rows[order.to(self._rows.device)]
-        return replace(self, indices=rows) if self.weights is None else replace(self, weights=rows)
+        return self.then(Reduction(self.m, indices=order))
 
     def then(self, later: Reduction) -> Reduction:
         """This reduction, then another of what it kept: one reduction of the n tokens, P' P.
@@ -99,9 +139,22 @@ class Reduction:
         """
         if later.n != self.m:
             raise ValueError(f"{self.m} visual tokens were kept, and the reduction that follows is of {later.n}")
-        if self.indices is not None and later.indices is not None:
-            return replace(self, indices=self.indices[later.indices])
-        return Reduction(self.n, weights=later.apply(self.matrix()), layout=self.layout)
+        if self.weights is None and later.weights is None:
+            assert self.indices is not None
+            assert later.indices is not None
+            return replace(self, indices=self.indices[later.indices.to(self.indices.device)])
+        if self.indices is None or later.indices is None:
+            return Reduction(self.n, weights=later.apply(self.matrix()), layout=self.layout)
+        if not later.m:
+            return replace(Reduction.nothing(self.n, self.indices.device), layout=self.layout)
+        rows, through, shares = (one.to(self.indices.device) for one in later._entries())
+        entries, many = self._entries_of(through)
+        _, columns, weights = self._entries()
+        products = shares.repeat_interleave(many) * weights[entries]
+        places, number = (rows.repeat_interleave(many) * self.n + columns[entries]).unique(return_inverse=True)
+        products = products.new_zeros(len(places)).index_add(0, number, products)
+        both = Reduction.merge(places // self.n, places % self.n, later.m, self.n, products)
+        return replace(both, layout=self.layout)
 
     def placed(self, layout: Layout) -> Reduction:
         """The same reduction of tokens that come from the places that `layout` says.
@@ -116,27 +169,31 @@ class Reduction:
     @property
     def m(self) -> int:
         """Visual tokens after."""
-        return len(self._rows)
+        return len(next(each for each in (self.sizes, self.indices, self.weights) if each is not None))
 
     @property
     def anchors(self) -> torch.Tensor:
-        """(m,) int64: the source token that weighs most in each kept one."""
-        return self._rows if self.weights is None else self.weights.argmax(-1)
+        """(m,) int64: the source token that weighs most in each kept one, the first of several."""
+        if self.indices is None:
+            assert self.weights is not None
+            return self.weights.argmax(-1)
+        if self.sizes is None:
+            return self.indices
+        rows, columns, weights = self._entries()
+        falling = weights.argsort(descending=True, stable=True)
+        order = falling[rows[falling].argsort(stable=True)]
+        return columns[order[self.sizes.cumsum(0) - self.sizes]]
 
     def usage(self) -> torch.Tensor:
         """(n,) float32 on the CPU: how much each token weighs in the kept ones, the column sums of |P|.
 
         Where the rows of P sum to 1 this sums to m.
         """
-        if self.weights is None:
-            return torch.bincount(self._rows.cpu(), minlength=self.n).float()
-        return self.weights.detach().float().cpu().abs().sum(0)
-
-    @property
-    def _rows(self) -> torch.Tensor:
-        rows = self.indices if self.weights is None else self.weights
-        assert rows is not None
-        return rows
+        weights = None if self.weights is None else self.weights.detach().float().cpu().abs()
+        if self.indices is None:
+            assert weights is not None
+            return weights.sum(0)
+        return torch.bincount(self.indices.cpu(), weights, self.n).float()
 
     def apply(self, x: torch.Tensor) -> torch.Tensor:
         """P X: (n, d) to (m, d), in the dtype of `x`. Gradients reach `x` and the weights.
@@ -146,21 +203,51 @@ class Reduction:
         """
         if x.shape[0] != self.n:
             raise ValueError(f"this reduction is of {self.n} visual tokens, got {x.shape[0]}")
-        return x[self.indices] if self.weights is None else self.weights.to(x.dtype) @ x
+        if self.weights is None:
+            return x[self.indices]
+        if self.indices is None or self.sizes is None:
+            # a CPU without 16-bit products takes a hundred times as long for one
+            dtype = torch.promote_types(x.dtype, torch.float32) if x.device.type == "cpu" else x.dtype
+            return (self.weights.to(dtype) @ x.to(dtype)).to(x.dtype)
+        # sums in float32 without a copy of the rows, and on a GPU, unlike index_add, the same in every run
+        starts, weights = self.sizes.cumsum(0) - self.sizes, self.weights.to(x.dtype)
+        return F.embedding_bag(self.indices, x, starts, mode="sum", per_sample_weights=weights)
 
     def matrix(self) -> torch.Tensor:
         """P as a dense (m, n) matrix of floats."""
-        if self.weights is not None:
+        if self.indices is None:
+            assert self.weights is not None
             return self.weights
+        rows, columns, weights = self._entries()
+        return weights.new_zeros(self.m, self.n).index_put((rows, columns), weights)
+
+    def _entries(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Row, column and weight of everything in P that is not 0, row by row; not of a mixture."""
         assert self.indices is not None
-        return torch.nn.functional.one_hot(self.indices, self.n).float()
+        rows = torch.arange(self.m, device=self.indices.device)
+        if self.sizes is None or self.weights is None:
+            return rows, self.indices, torch.ones(self.m, device=self.indices.device)
+        return rows.repeat_interleave(self.sizes, output_size=len(self.indices)), self.indices, self.weights
+
+    def _entries_of(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Numbers of the entries of some rows (r,), row after row, and (r,) how many each has; not of a mixture."""
+        all_rows, _, _ = self._entries()
+        sizes = torch.bincount(all_rows, minlength=self.m)
+        starts, many = (sizes.cumsum(0) - sizes)[rows], sizes[rows]
+        shift = (starts - (many.cumsum(0) - many)).repeat_interleave(many)
+        return torch.arange(len(shift), device=shift.device) + shift, many
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The tensors that it is made of by the names of its attributes, on the CPU."""
+        held = {"indices": self.indices, "weights": self.weights, "sizes": self.sizes}
+        return {name: value.detach().cpu().contiguous() for name, value in held.items() if value is not None}
 
     def save(self, path: str | Path) -> None:
         """Write it as safetensors, with its layout if it has one, so that it can be drawn later without a model."""
-        name, told = "indices" if self.weights is None else "weights", {"n": str(self.n)}
+        told = {"n": str(self.n)}
         if self.layout is not None:
             told["layout"] = self.layout.written()
-        save_file({name: self._rows.detach().cpu().contiguous()}, path, metadata=told)
+        save_file(self.tensors(), path, metadata=told)
 
     @classmethod
     def load(cls, path: str | Path) -> Reduction:
@@ -172,13 +259,13 @@ class Reduction:
         with safe_open(path, "pt") as file:
             told = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if "n" not in told or tensors.keys() not in ({"indices"}, {"weights"}):
+        if "n" not in told or tensors.keys() not in ({"indices"}, {"weights"}, {"indices", "weights", "sizes"}):
             raise ValueError(f"{path} holds no reduction: give a file that Reduction.save wrote")
         layout = Layout.read(told["layout"]) if "layout" in told else None
         return cls(int(told["n"]), layout=layout, **tensors)
 
     def __repr__(self) -> str:
-        kind = "selection" if self.weights is None else "mixture"
+        kind = "selection" if self.weights is None else "mixture" if self.indices is None else "merge"
         return f"Reduction({self.n} -> {self.m} visual tokens, {100 * self.m / self.n:.1f} %, {kind})"
 
     def _repr_html_(self) -> str:
@@ -193,6 +280,21 @@ class Reduction:
             f"<figure style='margin:0'><div style='display:flex;flex-wrap:wrap;gap:8px'>{pictures}</div>"
             f"<figcaption>{html.escape(repr(self))}: {told}</figcaption></figure>"
         )
+
+
+def _check_places(rows: torch.Tensor, columns: torch.Tensor, m: int, n: int) -> None:
+    """Refuse places in P, (m, n), that a merge cannot have.
+
+    Raises:
+        ValueError: a row or column that P has not, a row without any, or one place twice.
+    """
+    for name, numbers, end in (("rows", rows, m), ("columns", columns, n)):
+        if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < end:
+            raise ValueError(f"{name} lie in [0, {end}), got [{int(numbers.min())}, {int(numbers.max())}]")
+    if len(rows.unique()) < m:
+        raise ValueError(f"a merge has something for each of {m} kept tokens, got {len(rows.unique())} different rows")
+    if len((rows * n + columns).unique()) < len(rows):
+        raise ValueError("a merge has one weight for a place in P, got several: add them up")
 
 
 def _picture(values: torch.Tensor, top: float) -> str:

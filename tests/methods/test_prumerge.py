@@ -242,7 +242,9 @@ def test_its_own_count_is_written_none_and_compared_by_what_it_kept():
 
 
 def test_flops_count_similarities_and_mixing():
-    assert PruMerge().flops(10, 4, 8) == 2 * 8 * (30 + 40)
+    # 3 picked tokens are compared with 10, and are themselves and 2 others each; the last one is the other 7
+    assert PruMerge(k=2).flops(10, 4, 8) == 2 * 8 * (30 + 3 + 6 + 7)
+    assert PruMerge().flops(10, 4, 8) == 2 * 8 * (30 + 3 + 27 + 7), "there are no 32 others"
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_a_model_without_a_class_token_is_refused_until_attention_received_is_as
 
 def test_flops_count_similarities_and_mixing():
     # 10 tokens to 4, of which 2 contextual: 8 others against 2 targets, and P X
-    assert VisionZip(keep=4, contextual=0.5).flops(10, 4, 8) == 2 * 8 * (16 + 40)
+    assert VisionZip(keep=4, contextual=0.5).flops(10, 4, 8) == 2 * 8 * (16 + 10)
     assert VisionZip(keep=4, contextual=0).flops(10, 4, 8) == 0
 
 

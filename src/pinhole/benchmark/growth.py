@@ -20,13 +20,12 @@ from pinhole.reduction import Reduction
 from pinhole.visual import VisualTokens
 
 QUADRATIC = {
-    "tome": "similarities of one half of the tokens to the other (section 3)",
     "vispruner": "similarities of the tokens from which duplicates go (section 4)",
     "divprune": "distances of all pairs (equation 3)",
     "cdpruner": "the kernel of all pairs (equation 5)",
     "sparsevlm": "distances of all pairs of the tokens that are recycled (DPC-kNN)",
 }
-"""The methods whose papers take memory that grows with n x n, n visual tokens, and for what; no other may."""
+"""The methods whose memory grows with n x n, n visual tokens, and what their papers need it for. None else may."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from pinhole.budget import Keep, kept_tokens
 from pinhole.layout import Layout
 from pinhole.method import TrainingFree, on_patches
+from pinhole.nearest import neighbours
 from pinhole.reduction import Reduction
 from pinhole.visual import VisualTokens
 
@@ -58,15 +59,14 @@ class _Merging(TrainingFree):
         attention, keys = (image.cues[self._cue(name)] for name in ("cls_attention_joint", "encoder_keys"))
         picked = self._pick(attention, m)
         unit = F.normalize(keys.flatten(1).to(torch.promote_types(keys.dtype, torch.float32)), dim=-1)
-        similarity = unit[picked] @ unit.T
-        others = picked[:, None] if self.among == "all" else picked.expand(len(picked), -1)
-        similarity.scatter_(1, others, -torch.inf)
-        nearest = similarity.argsort(dim=-1, descending=True, stable=True)[:, : min(self.k, image.n - others.shape[1])]
-        weights = torch.zeros_like(similarity, dtype=attention.dtype)
-        weights.scatter_(1, nearest, attention[nearest]).scatter_(1, picked[:, None], 1.0)
-        if len(picked) < image.n:
-            weights = torch.cat([weights, attention.index_fill(0, picked, 0)[None]])
-        return Reduction.mix(weights)
+        out = picked[:, None] if self.among == "all" else picked.expand(len(picked), -1)
+        nearest = neighbours(unit, picked, out, min(self.k, image.n - out.shape[1]))
+        row = torch.arange(len(picked), device=picked.device)
+        rest = torch.zeros_like(attention).index_fill(0, picked, 1).argsort(stable=True)[: image.n - len(picked)]
+        rows = [row, row.repeat_interleave(nearest.shape[1]), torch.full_like(rest, len(picked))]
+        columns = torch.cat([picked, nearest.flatten(), rest])
+        weights = attention[columns].index_fill(0, row, 1.0)
+        return Reduction.merge(torch.cat(rows), columns, len(picked) + bool(len(rest)), image.n, weights)
 
     def _outliers(self, attention: torch.Tensor) -> torch.Tensor:
         low, high = attention.quantile(attention.new_tensor([0.25, 0.75]))
@@ -75,7 +75,7 @@ class _Merging(TrainingFree):
 
     def flops(self, n: int, m: int, width: int) -> int:
         """Similarities and P X; keys are taken to be as wide as X, which bounds it from above."""
-        return 2 * (m - 1) * n * width + 2 * m * n * width
+        return 2 * (m - 1) * n * width + 2 * ((m - 1) * min(self.k, n - 1) + n) * width
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import torch
-import torch.nn.functional as F
 
 from pinhole.budget import kept_tokens
 from pinhole.layer_method import LayerMethod, LayerTokens, are_falling_shares, check_cuts, in_proportion
@@ -110,11 +109,9 @@ class SparseVLM(LayerMethod):
         if not clusters:
             return Reduction.select(chosen, tokens.n)
         recycled = dropped[: _recycled(len(dropped))]
-        members = F.one_hot(_clustered(tokens.hidden[recycled], clusters), clusters).T.float()
-        means = members / members.sum(-1, keepdim=True)
-        return Reduction.join(
-            [(chosen, Reduction.identity(stay, chosen.device)), (recycled, Reduction.mix(means))], tokens.n
-        )
+        cluster = _clustered(tokens.hidden[recycled], clusters)
+        rows = torch.cat([torch.arange(stay, device=chosen.device), stay + cluster])
+        return Reduction.merge(rows, torch.cat([chosen, recycled]), stay + clusters, tokens.n)
 
 
 def _recycled(dropped: int) -> int:

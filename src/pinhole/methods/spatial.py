@@ -48,8 +48,12 @@ class Spatial(TrainingFree):
             across = math.ceil(view.columns / width)
             blocks[mine] = start + row // height * across + column // width
             start += math.ceil(view.rows / height) * across
-        members = (blocks == torch.arange(start)[:, None]).to(image.x)
-        return Reduction.mix(members / members.sum(-1, keepdim=True))
+        pooled = (blocks >= 0).nonzero()[:, 0]
+        return Reduction.merge(blocks[pooled].to(image.x.device), pooled.to(image.x.device), start, image.n)
+
+    def flops(self, n: int, m: int, width: int) -> int:
+        """P X."""
+        return 2 * n * width
 
     def _views(self, n: int, layout: Layout | None) -> tuple[View, ...]:
         """The grids to pool on: the image's own, or one row."""

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from pinhole.method import TrainingFree, on_patches
+from pinhole.nearest import nearest
 from pinhole.reduction import Reduction
 from pinhole.visual import VisualTokens
 
@@ -69,15 +70,14 @@ class ToMe(TrainingFree):
             place, sums = _round(sums, min(len(sums) - m, len(sums) // 2, self.r or n))
             group = place[group]
         first = torch.full_like(group[:m], n).scatter_reduce(0, group, source, "amin")
-        members = (group == first.argsort()[:, None]).to(sums)
-        return Reduction.mix(members / members.sum(-1, keepdim=True))
+        return Reduction.merge(first.argsort().argsort()[group], source, m, n)
 
     def flops(self, n: int, m: int, width: int) -> int:
         """Similarities, summed keys and P X; keys are taken to be as wide as X, which bounds it from above."""
-        total, tokens = 2 * m * n * width, n
+        total, tokens = 2 * n * width, n
         while tokens > m:
             merged = min(tokens - m, tokens // 2, self.r or n)
-            total += 2 * width * (tokens // 2) * (tokens - tokens // 2 + merged)
+            total += 2 * width * ((tokens // 2) * (tokens - tokens // 2) + tokens)
             tokens -= merged
         return total
 
@@ -93,14 +93,12 @@ def _round(sums: torch.Tensor, r: int) -> tuple[torch.Tensor, torch.Tensor]:
         (t,) int64, the number of each token, or of the one that it went into, and (t - r, c) their sums.
     """
     unit = F.normalize(sums, dim=-1)
-    best, partner = (unit[0::2] @ unit[1::2].T).max(-1)
-    merged, unmerged = best.argsort(descending=True, stable=True).split([r, len(best) - r])
-    unmerged = unmerged.sort().values
+    best, partner = nearest(unit[0::2], unit[1::2])
+    unmerged = best.argsort(descending=True, stable=True)[r:].sort().values
     target = torch.arange(len(sums) // 2, device=sums.device)
     even = len(unmerged) + partner
     even[unmerged] = torch.arange(len(unmerged), device=sums.device)
     place = torch.empty(len(sums), dtype=torch.long, device=sums.device)
     place[0::2], place[1::2] = even, len(unmerged) + target
-    # a product, because adding in place is not the same in every run on a GPU
-    gained = (partner[merged] == target[:, None]).to(sums) @ sums[0::2][merged]
-    return place, torch.cat([sums[0::2][unmerged], sums[1::2] + gained])
+    source, ones = torch.arange(len(sums), device=sums.device), torch.ones_like(sums[:, 0])
+    return place, Reduction.merge(place, source, len(sums) - r, len(sums), ones).apply(sums)

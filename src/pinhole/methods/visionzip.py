@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from pinhole.method import TrainingFree, on_patches
+from pinhole.nearest import nearest
 from pinhole.reduction import Reduction
 from pinhole.visual import VisualTokens
 
@@ -67,19 +68,17 @@ class VisionZip(TrainingFree):
         dominant, rest = (part.sort().values for part in ranked.split([m - c, image.n - m + c]))
         if not c:
             return Reduction.select(dominant, image.n)
-        rows = torch.arange(m, device=rest.device)
-        targets = rows[:c] * max(1, len(rest) // c)
+        number = torch.arange(m, device=rest.device)
+        targets = number[:c] * max(1, len(rest) // c)
         keys = image.cues["encoder_keys"][rest]
         unit = F.normalize(keys.mean(1, dtype=torch.promote_types(keys.dtype, torch.float32)), dim=-1)
-        joined = ((unit @ unit[targets].T).argmax(-1) == rows[:c, None]).to(unit).index_fill(1, targets, 0)
-        merged = joined / joined.sum(-1, keepdim=True).clamp_min(1)
-        merged[rows[:c], targets] = 1
-        weights = unit.new_zeros(m, image.n)
-        weights[rows[: m - c], dominant] = 1
-        weights[m - c :] = weights[m - c :].index_copy(1, rest, merged)
-        return Reduction.mix(weights)
+        joined = nearest(unit, unit[targets])[1].index_copy(0, targets, number[:c])
+        others = joined.new_zeros(c).index_add(0, joined, torch.ones_like(joined)) - 1
+        merged = (1 / others)[joined].index_fill(0, targets, 1.0)
+        rows, columns = torch.cat([number[: m - c], m - c + joined]), torch.cat([dominant, rest])
+        return Reduction.merge(rows, columns, m, image.n, torch.cat([merged.new_ones(m - c), merged]))
 
     def flops(self, n: int, m: int, width: int) -> int:
         """Similarities and P X; keys are taken to be as wide as X, which bounds it from above."""
         c = self._contextual(m)
-        return 2 * c * (n - m + c) * width + 2 * m * n * width if c else 0
+        return 2 * c * (n - m + c) * width + 2 * n * width if c else 0

@@ -78,7 +78,7 @@ class Distillation(OnDialogues):
             images, _ = self._family.encode(inputs, method.needs)
         expected = self._teacher(indices, inputs, images)
         given, shrunk = answer_log_probs(self._family, inputs, method, images, self._task.settings.scope)
-        matrices = [reduction.weights for reduction in shrunk.reductions if reduction.weights is not None]
+        matrices = [reduction.matrix() for reduction in shrunk.reductions if reduction.weights is not None]
         if not matrices:
             raise ValueError("every visual token was kept: there is nothing to learn at this keep")
         _stop_if_collapsed(shrunk.reductions)

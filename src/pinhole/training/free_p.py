@@ -100,7 +100,7 @@ class Objective:
             ValueError: no token of any image goes.
         """
         given, shrunk = answer_log_probs(self._family, self._inputs, self.method, self._visuals, self._scope)
-        matrices = [reduction.weights for reduction in shrunk.reductions if reduction.weights is not None]
+        matrices = [reduction.matrix() for reduction in shrunk.reductions if reduction.weights is not None]
         if not matrices:
             raise ValueError("every visual token is kept: there is nothing to fit at this keep")
         terms = {

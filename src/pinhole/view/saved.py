@@ -27,7 +27,7 @@ def save_subjects(path: Path, subjects: list[Subject]) -> None:
         for j, decision in enumerate(subject.decisions):
             rows = {"": decision.reduction, **{f".{layer}": cut for layer, cut in decision.cuts.items()}}
             for suffix, reduction in rows.items():
-                tensors[f"{i}.{j}{suffix}"] = _rows(reduction)
+                tensors |= {f"{i}.{j}{suffix}.{name}": value for name, value in reduction.tensors().items()}
             sizes = {str(layer): cut.n for layer, cut in decision.cuts.items()}
             decisions.append(
                 {"method": decision.method, "keep": decision.keep, "layers": decision.layers, "cuts": sizes}
@@ -45,12 +45,6 @@ def save_subjects(path: Path, subjects: list[Subject]) -> None:
             }
         )
     save_file(tensors, path, metadata={KEY: json.dumps(told)})
-
-
-def _rows(reduction: Reduction) -> torch.Tensor:
-    rows = reduction.indices if reduction.weights is None else reduction.weights
-    assert rows is not None
-    return rows.detach().cpu().contiguous()
 
 
 def load_subjects(path: Path, picture: str, modality: Modality, frames: int) -> list[Subject]:
@@ -90,12 +84,13 @@ def _subject(i: int, told: dict[str, Any], tensors: dict[str, torch.Tensor]) -> 
     layout, n, decisions = Layout.read(told.pop("layout")), told.pop("n"), []
     for j, one in enumerate(told.pop("decisions")):
         sizes = one.pop("cuts")
-        cuts = {int(layer): _reduction(tensors[f"{i}.{j}.{layer}"], size) for layer, size in sizes.items()}
-        decisions.append(Decision(reduction=_reduction(tensors[f"{i}.{j}"], n).placed(layout), cuts=cuts, **one))
+        cuts = {int(layer): _reduction(tensors, f"{i}.{j}.{layer}", size) for layer, size in sizes.items()}
+        decisions.append(Decision(reduction=_reduction(tensors, f"{i}.{j}", n).placed(layout), cuts=cuts, **one))
     relevance = {name: tensors[f"{i}.relevance.{k}"] for k, name in enumerate(told.pop("relevance"))}
     size = told.pop("size")
     return Subject(size=size and tuple(size), decisions=decisions, relevance=relevance, **told)
 
 
-def _reduction(rows: torch.Tensor, n: int) -> Reduction:
-    return Reduction(n, weights=rows) if rows.is_floating_point() else Reduction(n, indices=rows)
+def _reduction(tensors: dict[str, torch.Tensor], key: str, n: int) -> Reduction:
+    indices, weights, sizes = (tensors.get(f"{key}.{name}") for name in ("indices", "weights", "sizes"))
+    return Reduction(n, indices, weights, sizes)
