@@ -1,4 +1,4 @@
-"""Reduction: what a method decided for one image, X~ = P X, as plain data."""
+"""Reduction: what a method decided for one image, X~ = P X, as plain data; learned ones may add a correction."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Reduction:
             merge; None for a mixture.
         weights: floats, (e,) of `indices` for a merge, (m, n) for a mixture; None for a selection.
         sizes: (m,) int64, how many of `indices` each kept token is made of, for a merge; else None.
+        correction: (m, d) floats that are added, X~ = P X + correction; None adds nothing.
         layout: where in the picture the n tokens come from; None where nobody said.
     """
 
@@ -36,6 +37,7 @@ class Reduction:
     indices: torch.Tensor | None = None
     weights: torch.Tensor | None = None
     sizes: torch.Tensor | None = None
+    correction: torch.Tensor | None = None
     layout: Layout | None = None
 
     @classmethod
@@ -83,15 +85,18 @@ class Reduction:
         return cls(n, columns[order], weights[order], sizes)
 
     @classmethod
-    def mix(cls, weights: torch.Tensor) -> Reduction:
-        """Every kept token is a weighted sum of all n: `weights` is P, (m, n).
+    def mix(cls, weights: torch.Tensor, correction: torch.Tensor | None = None) -> Reduction:
+        """Every kept token is a weighted sum of all n: `weights` is P, (m, n); `correction` (m, d) is added.
 
         Raises:
-            ValueError: `weights` is not a non-empty matrix of floats.
+            ValueError: `weights` is not a non-empty matrix of floats, or there is not a row of corrections for each of
+                its rows.
         """
         if weights.dim() != 2 or not weights.numel() or not weights.is_floating_point():
             raise ValueError(f"P is a non-empty (m, n) matrix of floats, got {weights.dtype} {tuple(weights.shape)}")
-        return cls(weights.shape[1], weights=weights)
+        if correction is not None and (correction.dim() != 2 or len(correction) != len(weights)):
+            raise ValueError(f"corrections of {len(weights)} tokens are (m, d), got {tuple(correction.shape)}")
+        return cls(weights.shape[1], weights=weights, correction=correction)
 
     @classmethod
     def nothing(cls, n: int, device: torch.device | None = None) -> Reduction:
@@ -113,6 +118,10 @@ class Reduction:
             parts: for each, the tokens (n_i,) that it reduces and how.
             n: visual tokens in all.
         """
+        return replace(cls._join(parts, n), correction=_stacked([part for _, part in parts]))
+
+    @classmethod
+    def _join(cls, parts: list[tuple[torch.Tensor, Reduction]], n: int) -> Reduction:
         if all(part.weights is None for _, part in parts):
             return cls.select(torch.cat([tokens[part.indices] for tokens, part in parts]), n)
         if any(part.indices is None for _, part in parts):
@@ -139,22 +148,25 @@ class Reduction:
         """
         if later.n != self.m:
             raise ValueError(f"{self.m} visual tokens were kept, and the reduction that follows is of {later.n}")
+        correction = later.correction if self.correction is None else later.apply(self.correction)
+        return replace(self._then(later), correction=correction, layout=self.layout)
+
+    def _then(self, later: Reduction) -> Reduction:
         if self.weights is None and later.weights is None:
             assert self.indices is not None
             assert later.indices is not None
-            return replace(self, indices=self.indices[later.indices.to(self.indices.device)])
+            return Reduction(self.n, indices=self.indices[later.indices.to(self.indices.device)])
         if self.indices is None or later.indices is None:
-            return Reduction(self.n, weights=later.apply(self.matrix()), layout=self.layout)
+            return Reduction(self.n, weights=later.weigh(self.matrix()))
         if not later.m:
-            return replace(Reduction.nothing(self.n, self.indices.device), layout=self.layout)
+            return Reduction.nothing(self.n, self.indices.device)
         rows, through, shares = (one.to(self.indices.device) for one in later._entries())
         entries, many = self._entries_of(through)
         _, columns, weights = self._entries()
         products = shares.repeat_interleave(many) * weights[entries]
         places, number = (rows.repeat_interleave(many) * self.n + columns[entries]).unique(return_inverse=True)
         products = products.new_zeros(len(places)).index_add(0, number, products)
-        both = Reduction.merge(places // self.n, places % self.n, later.m, self.n, products)
-        return replace(both, layout=self.layout)
+        return Reduction.merge(places // self.n, places % self.n, later.m, self.n, products)
 
     def placed(self, layout: Layout) -> Reduction:
         """The same reduction of tokens that come from the places that `layout` says.
@@ -196,7 +208,16 @@ class Reduction:
         return torch.bincount(self.indices.cpu(), weights, self.n).float()
 
     def apply(self, x: torch.Tensor) -> torch.Tensor:
-        """P X: (n, d) to (m, d), in the dtype of `x`. Gradients reach `x` and the weights.
+        """P X + correction: (n, d) to (m, d), in the dtype of `x`. Gradients reach `x`, the weights and the correction.
+
+        Raises:
+            ValueError: `x` has not n rows.
+        """
+        kept = self.weigh(x)
+        return kept if self.correction is None else kept + self.correction.to(kept)
+
+    def weigh(self, x: torch.Tensor) -> torch.Tensor:
+        """P X alone: for what belongs to the tokens and is not X, such as features that deeper layers add.
 
         Raises:
             ValueError: `x` has not n rows.
@@ -239,7 +260,8 @@ class Reduction:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The tensors that it is made of by the names of its attributes, on the CPU."""
-        held = {"indices": self.indices, "weights": self.weights, "sizes": self.sizes}
+        names = ("indices", "weights", "sizes", "correction")
+        held = {name: getattr(self, name) for name in names}
         return {name: value.detach().cpu().contiguous() for name, value in held.items() if value is not None}
 
     def save(self, path: str | Path) -> None:
@@ -259,7 +281,7 @@ class Reduction:
         with safe_open(path, "pt") as file:
             told = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if "n" not in told or tensors.keys() not in ({"indices"}, {"weights"}, {"indices", "weights", "sizes"}):
+        if "n" not in told or tensors.keys() - {"correction"} not in ({"indices"}, {"weights"}, {"indices", "weights", "sizes"}):
             raise ValueError(f"{path} holds no reduction: give a file that Reduction.save wrote")
         layout = Layout.read(told["layout"]) if "layout" in told else None
         return cls(int(told["n"]), layout=layout, **tensors)
@@ -280,6 +302,15 @@ class Reduction:
             f"<figure style='margin:0'><div style='display:flex;flex-wrap:wrap;gap:8px'>{pictures}</div>"
             f"<figcaption>{html.escape(repr(self))}: {told}</figcaption></figure>"
         )
+
+
+def _stacked(parts: list[Reduction]) -> torch.Tensor | None:
+    """The corrections of all parts, zeros where one has none; None where none has one."""
+    given = next((part.correction for part in parts if part.correction is not None), None)
+    if given is None:
+        return None
+    rows = [given.new_zeros(part.m, given.shape[1]) if part.correction is None else part.correction for part in parts]
+    return torch.cat(rows)
 
 
 def _check_places(rows: torch.Tensor, columns: torch.Tensor, m: int, n: int) -> None:

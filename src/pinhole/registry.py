@@ -26,6 +26,7 @@ METHODS = {
     "visionzip": "pinhole.methods.visionzip:VisionZip",
     "vispruner": "pinhole.methods.vispruner:VisPruner",
     "metacompress": "pinhole.methods.metacompress:MetaCompress",
+    "pinhole": "pinhole.methods.pinhole:Pinhole",
     "fastv": "pinhole.methods.fastv:FastV",
     "pyramiddrop": "pinhole.methods.pyramiddrop:PyramidDrop",
     "sparsevlm": "pinhole.methods.sparsevlm:SparseVLM",

@@ -230,7 +230,7 @@ class Family:
             pairs = [(v, r) for v, r in zip(visuals, reductions, strict=True) if v.modality == modality]
             output = Decided(pooler_output=[r.apply(v.tokens.x) for v, r in pairs])
             if layers := len(pairs[0][0].deeper):
-                output.deepstack_features = [[r.apply(v.deeper[i]) for v, r in pairs] for i in range(layers)]
+                output.deepstack_features = [[r.weigh(v.deeper[i]) for v, r in pairs] for i in range(layers)]
             outputs[modality] = output
         return outputs
 

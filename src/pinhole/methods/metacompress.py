@@ -10,12 +10,9 @@ from torch import nn
 
 from pinhole.budget import Keep, check_keep
 from pinhole.method import Learned
+from pinhole.normalization import blocks_of, mean_and_scale
 from pinhole.reduction import Reduction
 from pinhole.visual import VisualTokens
-
-AT_ONCE = 2**22
-"""Numbers of X that are held at once in the weights' precision."""
-
 
 class MetaCompress(Learned, library_name="pinhole", license="apache-2.0", paper_url="https://arxiv.org/abs/2603.21701"):
     """X~ = P X with P = softmax_rows(Q diag(b) K^T / sqrt(d_c)), Q = Pool(Z + E_pos) W_q, K = (Z + E_pos) W_k.
@@ -86,8 +83,10 @@ class MetaCompress(Learned, library_name="pinhole", license="apache-2.0", paper_
         Tokens are looked at a block at a time, each made into Z + E_pos in one step and projected in one product.
         Pooling is linear, so that queries are pooled behind their projection.
         """
-        blocks = x.split(max(1, AT_ONCE // self.width))
-        mean, scale = self._normalization(blocks)
+        blocks = blocks_of(x)
+        mean, scale = self.w_q.new_zeros(self.width), self.w_q.new_ones(())
+        if self.normalize == "image":
+            mean, scale = mean_and_scale(x, self.w_q.dtype)
         weights, offset = torch.cat((self.w_q, self.w_k), 1), -scale * mean
         projected, start = [], 0
         for block in blocks:
@@ -103,16 +102,6 @@ class MetaCompress(Learned, library_name="pinhole", license="apache-2.0", paper_
         if self.log_temperature is not None:
             logits = logits * self.log_temperature.exp()
         return logits.softmax(-1)
-
-    def _normalization(self, blocks: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-        """X's mean token (d,) and the factor s, with which Z = s (X - mean)."""
-        weights = self.w_q
-        if self.normalize == "none":
-            return weights.new_zeros(self.width), weights.new_ones(())
-        mean = torch.stack([block.to(weights).sum(0) for block in blocks]).sum(0) / sum(map(len, blocks))
-        exact = "donot_use_mm_for_euclid_dist"
-        norms = torch.cat([torch.cdist(block.to(weights), mean[None], compute_mode=exact) for block in blocks])
-        return mean, self.width**0.5 / norms.mean().clamp_min(1e-6)
 
     def reduce(self, image: VisualTokens) -> Reduction:
         """P for this image; gradients reach the weights."""

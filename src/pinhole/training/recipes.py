@@ -9,6 +9,7 @@ from pinhole.training.recipe import Recipe
 
 RECIPES = {
     "distillation": "pinhole.training.distillation:Distillation",
+    "fidelity": "pinhole.training.fidelity:Fidelity",
     "bottleneck": "pinhole.training.bottleneck:Bottleneck",
     "selection": "pinhole.training.selection:Selection",
     "explanation": "pinhole.training.explanation:Explanation",
