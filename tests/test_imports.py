@@ -26,7 +26,7 @@ CORE = (
     "registry",
     "decide",
     "shrink",
-    "compress",
+    "compression",
     "session",
     "adapters",
     "adapter_folders",
@@ -99,7 +99,7 @@ def test_a_method_imports_no_other_method():
     [
         "decide",
         "shrink",
-        "compress",
+        "compression",
         "cutting",
         "forward_pass",
         "between",
@@ -130,7 +130,7 @@ def test_the_core_knows_no_application_of_it(module):
 def test_only_compress_and_cutting_hook_a_model():
     hook = re.compile(r"register_\w*hook|\.generate = |__dict__")
     for path in FILES:
-        if name_of(path) in [f"pinhole.{module}" for module in CORE if module not in ("compress", "cutting")]:
+        if name_of(path) in [f"pinhole.{module}" for module in CORE if module not in ("compression", "cutting")]:
             assert not hook.search(path.read_text()), path
 
 

@@ -12,7 +12,7 @@ import torch
 import pinhole
 import tiny
 import zoo
-from pinhole.compress import compress
+from pinhole.compression import compress
 from pinhole.data import Dialogue, Turn, read_dialogues
 from pinhole.families import family_of
 from pinhole.method import TrainingFree

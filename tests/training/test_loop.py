@@ -203,7 +203,7 @@ def test_nothing_is_learned_where_everything_is_kept(embedded, scenes, tmp_path)
 @pytest.mark.parametrize("positions", [None, "original"])
 def test_the_losses_are_those_of_the_compressed_model(embedded, scenes, tmp_path, positions):
     """The logged KL of the first step equals one computed from `compress` and the plain model."""
-    from pinhole.compress import compress
+    from pinhole.compression import compress
     from pinhole.training.examples import order
 
     model, processor = embedded

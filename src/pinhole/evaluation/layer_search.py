@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from rich.progress import track
 from transformers import PreTrainedModel, ProcessorMixin
 
-from pinhole.compress import compress
+from pinhole.compression import compress
 from pinhole.data import Dialogue
 from pinhole.encoding import encode_turn
 from pinhole.families import family_of
