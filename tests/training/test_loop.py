@@ -19,9 +19,9 @@ from pinhole.methods.metacompress import MetaCompress
 from pinhole.registry import MethodSpec
 from pinhole.scope import Scope
 from pinhole.training import distillation
+from pinhole.training.error import TrainingError
 from pinhole.training.examples import batch_of
 from pinhole.training.loop import train
-from pinhole.training.recipe import TrainingError
 from pinhole.training.settings import TrainSettings
 from pinhole.training.teacher import Teacher
 

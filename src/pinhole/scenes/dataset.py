@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.progress import track
-
+from pinhole.progress import tracked
 from pinhole.scenes.clips import clip
 from pinhole.scenes.questions import KINDS, dialogue
 from pinhole.scenes.world import Scene, make_scene, render
@@ -47,7 +46,7 @@ def write_dialogues(
     (out / "images").mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
     index = 0
-    for _ in track(range(count), f"drawing {split} scenes", disable=not show_progress):
+    for _ in tracked(range(count), f"drawing {split} scenes", show_progress):
         while (questions := dialogue(scene := make_scene(split, index), turns, kinds=kinds)) is None:
             index += 1
         asked = [{"question": q.text, "answer": q.answer, "kind": q.kind} for q in questions]
