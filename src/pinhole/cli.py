@@ -77,6 +77,13 @@ def options(
     """Run vision-language models on a tenth of their visual tokens."""
 
 
+def told(error: Exception) -> str:
+    """What went wrong; where the system says no more than that a file is not a folder, what to do."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"{error.filename}: a file is in the way of a folder: give another --out, or move the file"
+    return str(error)
+
+
 def main() -> None:
     """Run the command; what goes wrong is one message on standard error and an exit code that is not 0."""
     try:
@@ -88,5 +95,5 @@ def main() -> None:
     except (ValueError, TypeError, OSError, ImportError, TrainingError) as error:
         if os.environ.get("PINHOLE_DEBUG"):
             raise
-        say(f"error: {error}", at_fault)
+        say(f"error: {told(error)}", at_fault)
         sys.exit(1)

@@ -117,6 +117,8 @@ class SpreadCommand(TyperCommand):
         fresh = False
         for arg in args:
             if arg.startswith("--"):
+                if option and fresh and not ctx.resilient_parsing:
+                    ctx.fail(f"{option} is followed by no value, but by {arg}")
                 option = arg if arg in repeatable else None
                 fresh = True
             elif option and not fresh:

@@ -88,7 +88,7 @@ def choose(
     out: Annotated[
         Path, typer.Option(help="Folder for choice.json, choose.json and the answers; a killed run goes on from there.")
     ],
-    limit: Annotated[int | None, typer.Option(help="Only the first dialogues.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first dialogues.", min=1)] = None,
 ) -> None:
     """Find the cheapest setting that holds a bound on your dialogues, and write it for --config of other commands."""
     from pinhole.choose.choice import write_choice

@@ -47,7 +47,7 @@ def evaluate(
             autocompletion=among("keep", "average"),
         ),
     ] = "keep",
-    limit: Annotated[int | None, typer.Option(help="Only the first dialogues.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first dialogues.", min=1)] = None,
     ttft_dialogues: Annotated[int, typer.Option(help="Dialogues to time the first token on; none with vllm.")] = 20,
     _config: ConfigOption = None,
 ) -> None:

@@ -39,7 +39,7 @@ def label(
         ),
     ] = "gradient",
     batch: Annotated[int, typer.Option(help="Questions answered at once.")] = 16,
-    limit: Annotated[int | None, typer.Option(help="Only the first dialogues.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first dialogues.", min=1)] = None,
 ) -> None:
     """Label which visual tokens a model's answers rest on, to train `relevance`; also under accelerate launch."""
     from pinhole.data import read_dialogues

@@ -64,7 +64,7 @@ def train(
     shard: Annotated[
         bool, typer.Option("--shard", help="Spread the LLM's weights over the processes of accelerate launch (FSDP).")
     ] = False,
-    limit: Annotated[int | None, typer.Option(help="Only the first dialogues.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first dialogues.", min=1)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     cache: Annotated[
         Path | None, typer.Option(help="Folder that keeps what stays the same, such as the teacher's outputs.")

@@ -45,8 +45,9 @@ class EvalSettings:
     def __post_init__(self) -> None:
         if self.history not in ("own", "gold"):
             raise ValueError(f"history is own or gold, got {self.history!r}")
-        if min(self.max_new_tokens, self.batch, 1 if self.frames is None else self.frames) < 1:
-            raise ValueError("max_new_tokens, batch and frames are at least 1")
+        numbers = (self.max_new_tokens, self.batch, 1 if self.frames is None else self.frames)
+        if min(numbers) < 1:
+            raise ValueError("max_new_tokens, batch and frames are at least 1, got {}, {} and {}".format(*numbers))
 
     def described(self) -> dict[str, object]:
         """What the answers depend on."""
