@@ -13,6 +13,7 @@ from pinhole.methods.metacompress import MetaCompress
 from pinhole.methods.random import Random
 from pinhole.methods.sample import Sample
 from pinhole.methods.spatial import Spatial
+from pinhole.pipeline import register_pipeline
 from pinhole.reduction import Reduction
 from pinhole.scope import Scope
 from pinhole.session import Session
@@ -42,4 +43,5 @@ __all__ = [
     "fit_reduction",
     "kept_tokens",
     "merge",
+    "register_pipeline",
 ]

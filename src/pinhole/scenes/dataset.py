@@ -37,12 +37,13 @@ def write_dialogues(
         frames: pictures of a dialogue; more than one are a clip, see `pinhole.scenes.clips.clip`.
 
     Raises:
-        ValueError: a number below 1, or kinds that there are not.
+        ValueError: a number below 1, or a split or kinds that there are not.
     """
     if min(count, turns, frames) < 1:
         raise ValueError(f"count, turns and frames are at least 1, got {count}, {turns} and {frames}")
     if kinds is not None and (not kinds or set(kinds) - KINDS.keys()):
         raise ValueError(f"kinds of questions are {', '.join(KINDS)}; got {', '.join(kinds) or 'none'}")
+    make_scene(split, 0)  # refuses a split that there is not, before anything is written
     (out / "images").mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
     index = 0

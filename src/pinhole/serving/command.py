@@ -28,7 +28,7 @@ def command(model: str, settings: Settings, flags: list[str]) -> list[str]:
 
     Raises:
         OSError: no such model.
-        ValueError: the model or the method cannot be served, there is no such method, or the flags have overrides of their own.
+        ValueError: the model or the method cannot be served or is not there, or the flags have overrides of their own.
     """
     if clash := [flag for flag in flags if re.match(r"--hf[-_]overrides\b", flag)]:
         raise ValueError(f"{clash[0]} is written here: for more overrides run `vllm serve`, see docs/serving.md")
