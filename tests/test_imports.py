@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -146,3 +147,12 @@ def test_models_are_told_apart_in_families_only():
 def test_one_method_is_one_short_file():
     for path in (ROOT / "methods").glob("*.py"):
         assert len(path.read_text().splitlines()) < 150, path
+
+
+def test_what_is_imported_when_asked_for_is_listed_and_stays_what_it_is():
+    importlib.import_module("pinhole.compression")
+    assert {*pinhole.__all__, "__version__"} <= {*dir(pinhole)}
+    assert all(callable(getattr(pinhole, name)) for name in pinhole.__all__)
+    assert pinhole.FastV.name == "fastv"
+    with pytest.raises(AttributeError, match="module 'pinhole' has no attribute 'FastW'"):
+        _ = pinhole.FastW

@@ -25,3 +25,7 @@ def __getattr__(name: str) -> Any:
         if target.endswith(f":{name}"):
             return method_class(method)
     raise AttributeError(f"module 'pinhole' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *importlib.import_module("pinhole.public").__all__]

@@ -68,6 +68,13 @@ SeparatorsOption = Annotated[
         help="The newlines of tiled images: reduce them like others, or keep.", autocompletion=among("reduce", "keep")
     ),
 ]
+MatchOption = Annotated[
+    str,
+    typer.Option(
+        help="keep hands keep to every method; average makes it the mean over the LLM's layers.",
+        autocompletion=among("keep", "average"),
+    ),
+]
 
 
 def take_config(context: typer.Context, path: Path | None) -> None:

@@ -10,7 +10,7 @@ import typer
 from pinhole.commands.output import Output
 from pinhole.commands.reporting import write_beside
 from pinhole.completion import ARCHITECTURES, among, method_specs
-from pinhole.options import AttentionOption, Checkpoint, DeviceOption, DtypeOption, parse_keep, spread
+from pinhole.options import AttentionOption, Checkpoint, DeviceOption, DtypeOption, MatchOption, parse_keep, spread
 from pinhole.progress import busy
 
 
@@ -39,13 +39,7 @@ def bench(
     keep: Annotated[
         list[str] | None, typer.Option(help="Shares such as 0.1 or counts such as 64; several give several rows.")
     ] = None,
-    match: Annotated[
-        str,
-        typer.Option(
-            help="keep hands keep to every method; average makes it the mean over the LLM's layers.",
-            autocompletion=among("keep", "average"),
-        ),
-    ] = "keep",
+    match: MatchOption = "keep",
     turns: Annotated[int, typer.Option(help="Questions in the dialogue.")] = 3,
     text: Annotated[int, typer.Option(help="Text tokens of the first question's prompt.")] = 64,
     later: Annotated[int, typer.Option(help="Tokens of every later question.")] = 24,

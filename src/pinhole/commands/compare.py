@@ -13,6 +13,7 @@ from rich.text import Text
 from pinhole.commands.output import Output
 from pinhole.completion import method_specs
 from pinhole.options import spread
+from pinhole.progress import busy
 
 if TYPE_CHECKING:
     from pinhole.evaluation.compare import Compared
@@ -41,7 +42,8 @@ def compare(
     from pinhole.evaluation.compare import compare as run
 
     runs = Run.read(first), Run.read(second)
-    found = run(*runs, contender or (), across_models)
+    with busy("comparing", output.progress):
+        found = run(*runs, contender or (), across_models)
     notes = told_differences(*runs)
     output.give({"differ_in": notes, "rows": [_described(one) for one in found]}, table_of(found))
     output.tell("second minus first; p: permutation test over dialogues; Holm: corrected for all rows", "dim")

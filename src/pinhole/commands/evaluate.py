@@ -13,8 +13,8 @@ from pinhole.commands.holding import Holding
 from pinhole.commands.judging import Judging
 from pinhole.commands.output import Output
 from pinhole.commands.reporting import write_beside
-from pinhole.completion import among, method_specs
-from pinhole.options import Checkpoint, ConfigOption, Reading, parse_keep, spread
+from pinhole.completion import method_specs
+from pinhole.options import Checkpoint, ConfigOption, MatchOption, Reading, parse_keep, spread
 
 if TYPE_CHECKING:
     from pinhole.data import Dialogue
@@ -40,13 +40,7 @@ def evaluate(
     keep: Annotated[
         list[str] | None, typer.Option(help="Shares such as 0.1 or counts such as 64; several give several rows.")
     ] = None,
-    match: Annotated[
-        str,
-        typer.Option(
-            help="keep hands keep to every method; average makes it the mean over the LLM's layers.",
-            autocompletion=among("keep", "average"),
-        ),
-    ] = "keep",
+    match: MatchOption = "keep",
     limit: Annotated[int | None, typer.Option(help="Only the first dialogues.", min=1)] = None,
     ttft_dialogues: Annotated[int, typer.Option(help="Dialogues to time the first token on; none with vllm.")] = 20,
     _config: ConfigOption = None,

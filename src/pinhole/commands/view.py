@@ -10,7 +10,7 @@ import typer
 from pinhole.commands.output import Output
 from pinhole.completion import method_specs
 from pinhole.options import Checkpoint, Reading, parse_keep, spread
-from pinhole.progress import tracked
+from pinhole.progress import busy, tracked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +82,8 @@ def view(
     if save:
         save.parent.mkdir(parents=True, exist_ok=True)
         save_subjects(save, subjects)
-    _draw(out, subjects, sources)
+    with busy("drawing", output.progress):
+        _draw(out, subjects, sources)
     output.give({"picture": str(out), "saved": None if save is None else str(save)}, f"wrote {out}")
 
 
