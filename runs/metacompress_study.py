@@ -30,8 +30,8 @@ from pinhole.loading import EMBEDDED, load
 from pinhole.overlap import Decided, Fitted, compare
 from pinhole.registry import MethodSpec
 from pinhole.scenes.dataset import write_dialogues
+from pinhole.training.error import TrainingError
 from pinhole.training.loop import train
-from pinhole.training.recipe import TrainingError
 from pinhole.training.settings import TrainSettings
 
 ROOT = Path(__file__).parents[1]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pinhole.budget import LLMShape
+from pinhole.commands.output import console
 from pinhole.data import read_dialogues
 from pinhole.evaluation.contender import Contender, contenders
 from pinhole.evaluation.evaluate import Names, evaluate
@@ -26,7 +27,6 @@ from pinhole.families import family_of
 from pinhole.layer_method import LayerMethod
 from pinhole.loading import EMBEDDED, load
 from pinhole.method import Learned
-from pinhole.options import console
 from pinhole.registry import method_class, method_names, required_of
 from pinhole.scope import Scope
 from pinhole.view.table import markdown_table, rich_table

@@ -17,10 +17,11 @@ from torch.profiler import ProfilerActivity, profile
 
 from pinhole.benchmark.run import Compared, admitted
 from pinhole.benchmark.subject import Lengths, Subject, subject_of_shape
+from pinhole.commands.output import console
 from pinhole.evaluation.contender import Contender
 from pinhole.evaluation.provenance import commit, hardware, versions
 from pinhole.evaluation.results import save
-from pinhole.options import console, parse_keep
+from pinhole.options import parse_keep
 from pinhole.session import Session
 
 SHOWN = 8

@@ -24,9 +24,9 @@ from matplotlib.ticker import NullLocator
 from pinhole.benchmark.clock import Clock
 from pinhole.benchmark.growth import QUADRATIC, Noise, Sizes, own_work
 from pinhole.benchmark.memory import peak_bytes
+from pinhole.commands.output import console
 from pinhole.evaluation.provenance import commit, hardware, versions
 from pinhole.evaluation.results import save
-from pinhole.options import console
 from pinhole.plan import Method
 from pinhole.registry import MethodSpec, method_names, required_of, settings_of
 from pinhole.registry import method_class as class_of

@@ -30,6 +30,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from pinhole.commands.output import console
 from pinhole.data import read_dialogues
 from pinhole.evaluation.provenance import commit, hardware, versions
 from pinhole.evaluation.results import save
@@ -37,7 +38,7 @@ from pinhole.load.bench import Load, bench_serve
 from pinhole.load.client import Answers
 from pinhole.load.servers import Server
 from pinhole.load.table import table
-from pinhole.options import console, parse_keep
+from pinhole.options import parse_keep
 from pinhole.serving.settings import Settings
 from pinhole.view.table import as_rich
 

@@ -25,12 +25,12 @@ import numpy as np
 import psutil
 from rich.progress import Progress
 
+from pinhole.commands.output import console
 from pinhole.evaluation.provenance import commit, hardware, versions
 from pinhole.evaluation.results import save
 from pinhole.load.client import OK, Answers, Client, Reply, connected
 from pinhole.load.faults import Case, broken_cases, fault, good_cases
 from pinhole.load.servers import parse_servers
-from pinhole.options import console
 
 BROKEN, HUNG_UP = 0.2, 0.1
 """Shares of requests with a broken picture, and of those whose connection is closed."""

@@ -24,9 +24,9 @@ from pinhole.benchmark.clock import Clock, gpus_of
 from pinhole.benchmark.memory import peak_bytes
 from pinhole.benchmark.shapes import SHAPES
 from pinhole.benchmark.subject import Lengths, Subject, subject_of_shape
+from pinhole.commands.output import console
 from pinhole.evaluation.provenance import commit, hardware, versions
 from pinhole.evaluation.results import save
-from pinhole.options import console
 from pinhole.registry import MethodSpec
 from pinhole.training.distillation import Distillation
 from pinhole.training.memory import light_layers

@@ -17,6 +17,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 FENCED = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SHELL = ("bash", "")
+PINHOLE: Any = typer.main.get_command(cli.app)
 STARTS = re.compile(r"(pinhole|python -m pinhole|torchrun|accelerate launch) ")
 
 
@@ -73,7 +74,7 @@ def _command(words: list[str]) -> Command | None:
 
 def leaf(words: list[str]) -> tuple[Any, list[str]]:
     """The command that these words call, and what is left of them."""
-    command: Any = typer.main.get_command(cli.app)
+    command = PINHOLE
     while hasattr(command, "commands"):
         assert words[0] in command.commands, f"no command {words[0]}"
         command, words = command.commands[words[0]], words[1:]
@@ -87,7 +88,7 @@ def options(command: Any) -> set[str]:
 
 def every_command(group: Any = None) -> list[Any]:
     """Pinhole's commands, those of groups among them."""
-    group = group or typer.main.get_command(cli.app)
+    group = group or PINHOLE
     found: list[Any] = []
     for one in group.commands.values():
         found += every_command(one) if hasattr(one, "commands") else [one]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from accelerate.commands.launch import launch_command_parser
 from torch.distributed.run import get_args_parser
+from transformers.pipelines import PIPELINE_REGISTRY
 
 import official
 from documents import PAGES, SHELL, Command, blocks, commands, commands_in, leaf
@@ -63,6 +64,7 @@ def place(scenes, tmp_path, monkeypatch, embedded):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(recipes, "RECIPES", dict(recipes.RECIPES))
+    monkeypatch.setattr(PIPELINE_REGISTRY, "supported_tasks", dict(PIPELINE_REGISTRY.supported_tasks))
     yield tmp_path
     for name in [name for name in sys.modules if name.partition(".")[0] == "my_methods"]:
         del sys.modules[name]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from documents import DOCS, PAGES, ROOT, blocks, every_command, leaf, options, prose, spans
+from documents import DOCS, PAGES, PINHOLE, ROOT, blocks, every_command, leaf, options, prose, spans
 
 WRITTEN = [ROOT / "README.md", *(DOCS / page for page in PAGES if not page.startswith("reference/"))]
 EVERY_PAGE = pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
@@ -31,7 +31,7 @@ LEAST = 10
 
 @EVERY_PAGE
 def test_commands_and_options_in_the_text_exist(path):
-    known = set().union(*map(options, every_command()), *OTHERS.values())
+    known = set().union(*map(options, [PINHOLE, *every_command()]), *OTHERS.values())
     for span in spans(path):
         called = re.search(r"\bpinhole ((?:data )?[a-z][a-z-]*)\b", span)
         if called:

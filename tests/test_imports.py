@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -26,7 +27,7 @@ CORE = (
     "registry",
     "decide",
     "shrink",
-    "compress",
+    "compression",
     "session",
     "adapters",
     "adapter_folders",
@@ -99,7 +100,7 @@ def test_a_method_imports_no_other_method():
     [
         "decide",
         "shrink",
-        "compress",
+        "compression",
         "cutting",
         "forward_pass",
         "between",
@@ -130,7 +131,7 @@ def test_the_core_knows_no_application_of_it(module):
 def test_only_compress_and_cutting_hook_a_model():
     hook = re.compile(r"register_\w*hook|\.generate = |__dict__")
     for path in FILES:
-        if name_of(path) in [f"pinhole.{module}" for module in CORE if module not in ("compress", "cutting")]:
+        if name_of(path) in [f"pinhole.{module}" for module in CORE if module not in ("compression", "cutting")]:
             assert not hook.search(path.read_text()), path
 
 
@@ -146,3 +147,12 @@ def test_models_are_told_apart_in_families_only():
 def test_one_method_is_one_short_file():
     for path in (ROOT / "methods").glob("*.py"):
         assert len(path.read_text().splitlines()) < 150, path
+
+
+def test_what_is_imported_when_asked_for_is_listed_and_stays_what_it_is():
+    importlib.import_module("pinhole.compression")
+    assert {*pinhole.__all__, "__version__"} <= {*dir(pinhole)}
+    assert all(callable(getattr(pinhole, name)) for name in pinhole.__all__)
+    assert pinhole.FastV.name == "fastv"
+    with pytest.raises(AttributeError, match="module 'pinhole' has no attribute 'FastW'"):
+        _ = pinhole.FastW

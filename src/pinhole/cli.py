@@ -7,7 +7,6 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from pinhole import __version__
 from pinhole.commands import data
@@ -20,6 +19,7 @@ from pinhole.commands.demo import demo
 from pinhole.commands.evaluate import evaluate
 from pinhole.commands.label import label
 from pinhole.commands.methods import methods
+from pinhole.commands.output import at_fault, console, say
 from pinhole.commands.overlap import overlap
 from pinhole.commands.quickstart import quickstart
 from pinhole.commands.scenes import scenes
@@ -27,7 +27,8 @@ from pinhole.commands.serve import PASS_ON, serve
 from pinhole.commands.train import train
 from pinhole.commands.view import view
 from pinhole.commands.vtw_search import vtw_search
-from pinhole.options import SpreadCommand, console
+from pinhole.options import SpreadCommand
+from pinhole.training.error import TrainingError
 
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C stopped."""
@@ -76,19 +77,23 @@ def options(
     """Run vision-language models on a tenth of their visual tokens."""
 
 
+def told(error: Exception) -> str:
+    """What went wrong; where the system says no more than that a file is not a folder, what to do."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"{error.filename}: a file is in the way of a folder: give another --out, or move the file"
+    return str(error)
+
+
 def main() -> None:
     """Run the command; what goes wrong is one message on standard error and an exit code that is not 0."""
-    from pinhole.training.distillation import TrainingError
-
     try:
         app()
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
-            message = "stopped; what is done is kept, and the same command goes on (train: with --resume)"
-            Console(stderr=True).print(message)
+            say("stopped; what is done is kept, and the same command goes on (train: with --resume)", at_fault)
         raise
     except (ValueError, TypeError, OSError, ImportError, TrainingError) as error:
         if os.environ.get("PINHOLE_DEBUG"):
             raise
-        Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False)
+        say(f"error: {told(error)}", at_fault)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""Lets visual tokens leave between the decoder layers of a model; with compress.py the only code that hooks one."""
+"""Lets visual tokens leave between the decoder layers of a model; with compression.py the only code that hooks one."""
 
 from __future__ import annotations
 

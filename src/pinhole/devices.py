@@ -1,4 +1,4 @@
-"""Where a model that may be spread over several devices reads its inputs."""
+"""Devices by name, and where a model that may be spread over several reads its inputs."""
 
 from __future__ import annotations
 
@@ -16,3 +16,15 @@ def input_device(model: PreTrainedModel) -> torch.device:
         if device.type != "meta":
             return device
     return torch.device("cpu")
+
+
+def device_named(name: str) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        ValueError: there is none here.
+    """
+    try:
+        return torch.zeros(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"no device {name!r} here: {str(error).splitlines()[0]}") from error

@@ -25,6 +25,7 @@ from transformers.utils import (
     is_kernels_available,
 )
 
+from pinhole.devices import device_named
 from pinhole.families import check_supported
 from pinhole.processing import load_processor
 
@@ -134,7 +135,7 @@ def _config_of(name: str) -> dict[str, Any]:
 
 
 def _located(name: str) -> str:
-    if not name.startswith((".", "/", "~")):
+    if name.count("/") <= 1 and not name.startswith((".", "/", "~")):
         return name
     name = str(Path(name).expanduser())
     if not Path(name).is_dir():
@@ -150,6 +151,8 @@ def _check(
         raise ValueError(f"no dtype {dtype!r}: give auto, float32, bfloat16 or float16")
     if device is not None and device_map is not None:
         raise ValueError(f"give a device or a device_map, not both; got {device!r} and {device_map!r}")
+    if device is not None:
+        device_named(device)
     if attn_implementation is not None:
         _check_attention(attn_implementation)
     if quantization not in (None, "4bit", "8bit"):

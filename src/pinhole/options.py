@@ -1,4 +1,4 @@
-"""What the commands share: options, how they are read, and where they print."""
+"""What the commands share: options, and how they are read."""
 
 from __future__ import annotations
 
@@ -10,32 +10,71 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperCommand
 
 from pinhole.budget import Keep, check_keep
+from pinhole.completion import among
+from pinhole.progress import is_shown
 from pinhole.registry import parse_value
 from pinhole.scope import Scope
 
-console = Console()
-
-ModelOption = Annotated[str, typer.Option("--model", help='Checkpoint folder, hub name, or "embedded".')]
-DtypeOption = Annotated[str, typer.Option(help="auto (the checkpoint's own), float32, bfloat16 or float16.")]
-DeviceOption = Annotated[str | None, typer.Option(help="Such as cuda or cpu; a GPU where there is one.")]
+ModelOption = Annotated[
+    str, typer.Option("--model", help='Checkpoint folder, hub name, or "embedded".', autocompletion=among("embedded"))
+]
+DtypeOption = Annotated[
+    str,
+    typer.Option(
+        help="auto (the checkpoint's own), float32, bfloat16 or float16.",
+        autocompletion=among("auto", "float32", "bfloat16", "float16"),
+    ),
+]
+DeviceOption = Annotated[
+    str | None, typer.Option(help="Such as cuda or cpu; a GPU where there is one.", autocompletion=among("cuda", "cpu"))
+]
 DeviceMapOption = Annotated[
-    str | None, typer.Option(help="Spread the model over devices: auto, balanced or sequential; without --device.")
+    str | None,
+    typer.Option(
+        help="Spread the model over devices: auto, balanced or sequential; without --device.",
+        autocompletion=among("auto", "balanced", "sequential"),
+    ),
 ]
 AttentionOption = Annotated[
     str | None,
-    typer.Option(help="sdpa, eager, flash_attention_2, flash_attention_3, flex_attention or a kernel's hub name."),
+    typer.Option(
+        help="sdpa, eager, flash_attention_2, flash_attention_3, flex_attention or a kernel's hub name.",
+        autocompletion=among("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"),
+    ),
 ]
-QuantizeOption = Annotated[str | None, typer.Option(help="Load the weights as 4bit or 8bit, with bitsandbytes.")]
+QuantizeOption = Annotated[
+    str | None,
+    typer.Option(help="Load the weights as 4bit or 8bit, with bitsandbytes.", autocompletion=among("4bit", "8bit")),
+]
 PositionsOption = Annotated[
-    str | None, typer.Option(help="Positions of what remains: compact or original; unset, what suits the model.")
+    str | None,
+    typer.Option(
+        help="Positions of what remains: compact or original; unset, what suits the model.",
+        autocompletion=among("compact", "original"),
+    ),
 ]
-VideoScopeOption = Annotated[str, typer.Option(help="Reduce a video as a whole, or every frame on its own (frame).")]
-SeparatorsOption = Annotated[str, typer.Option(help="The newlines of tiled images: reduce them like others, or keep.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+VideoScopeOption = Annotated[
+    str,
+    typer.Option(
+        help="Reduce a video as a whole, or every frame on its own (frame).", autocompletion=among("whole", "frame")
+    ),
+]
+SeparatorsOption = Annotated[
+    str,
+    typer.Option(
+        help="The newlines of tiled images: reduce them like others, or keep.", autocompletion=among("reduce", "keep")
+    ),
+]
+MatchOption = Annotated[
+    str,
+    typer.Option(
+        help="keep hands keep to every method; average makes it the mean over the LLM's layers.",
+        autocompletion=among("keep", "average"),
+    ),
+]
 
 
 def take_config(context: typer.Context, path: Path | None) -> None:
@@ -46,7 +85,7 @@ def take_config(context: typer.Context, path: Path | None) -> None:
     Raises:
         ValueError: no such file, or it gives what the command has no option for.
     """
-    if path is None:
+    if path is None or context.resilient_parsing:
         return
     from pinhole.choose.choice import read_choice
 
@@ -70,17 +109,23 @@ ConfigOption = Annotated[
 ]
 
 
+OPEN = "pinhole.option"
+"""Under what a context notes the option that may have more values."""
+
+
 class SpreadCommand(TyperCommand):
     """Lets an option that may be repeated take several values at once: `--methods full sample random`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeat the option's name before each of its values."""
+        """Repeat the option's name before each of its values, and note the option that may have more."""
         repeatable = {name for param in self.params if getattr(param, "multiple", False) for name in param.opts}
         spread: list[str] = []
         option: str | None = None
         fresh = False
         for arg in args:
             if arg.startswith("--"):
+                if option and fresh and not ctx.resilient_parsing:
+                    ctx.fail(f"{option} is followed by no value, but by {arg}")
                 option = arg if arg in repeatable else None
                 fresh = True
             elif option and not fresh:
@@ -88,7 +133,15 @@ class SpreadCommand(TyperCommand):
             else:
                 fresh = False
             spread.append(arg)
+        ctx.meta[OPEN] = option
         return super().parse_args(ctx, spread)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Complete another value of the option that the words end with, or what other commands complete."""
+        open_options = [param for param in self.params if ctx.meta.get(OPEN) in param.opts]
+        if open_options and not incomplete.startswith("-"):
+            return open_options[0].shell_complete(ctx, incomplete)
+        return super().shell_complete(ctx, incomplete)
 
 
 def parse_keep(text: str) -> Keep:
@@ -126,13 +179,13 @@ class Checkpoint:
     attention: AttentionOption = None
     quantize: QuantizeOption = None
 
-    def load(self, quiet: bool) -> Any:
-        """Model and processor; where `quiet`, without transformers' progress bar."""
+    def load(self, progress: bool = False) -> Any:
+        """Model and processor; with `progress`, in a terminal, transformers draws a bar for the weights."""
         import transformers
 
         from pinhole.loading import load
 
-        if quiet:
+        if not is_shown(progress):
             transformers.utils.logging.disable_progress_bar()
         return load(
             self.model,

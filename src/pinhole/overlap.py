@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from rich.progress import track
 from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.budget import Keep
@@ -23,6 +22,7 @@ from pinhole.evaluation.provenance import commit, hardware, versions
 from pinhole.families import family_of
 from pinhole.families.parts import Visual
 from pinhole.loading import fingerprint
+from pinhole.progress import tracked
 from pinhole.reduction import Reduction
 from pinhole.scope import Scope
 from pinhole.training.fit import fit_reduction
@@ -159,7 +159,7 @@ def compare(
     file = OverlapFile(out / "overlap.json", {"model": names.model, "data": names.data, **settings}, made_with)
     for folder in ("reductions", "pictures"):
         (out / folder).mkdir(exist_ok=True)
-    for number, dialogue in enumerate(track(dialogues, "comparing", disable=not show_progress)):
+    for number, dialogue in enumerate(tracked(dialogues, "comparing", show_progress)):
         if file.has(dialogue):
             continue
         visuals = first_look(model, processor, dialogue, chooser.needs | {*cues})

@@ -13,7 +13,8 @@ from pinhole.evaluation.contender import Contender, contenders
 from pinhole.evaluation.evaluate import Names, evaluate
 from pinhole.evaluation.results import paired_difference, save
 from pinhole.families import family_of
-from pinhole.loading import EMBEDDED, load
+from pinhole.loading import EMBEDDED
+from pinhole.options import Checkpoint
 from pinhole.registry import MethodSpec
 from pinhole.scenes.dataset import write_dialogues
 from pinhole.training.loop import train
@@ -40,7 +41,7 @@ def run(out: Path, show_progress: bool = True) -> dict[str, Any]:
         _dialogues(out / "data" / split, split, count, turns, show_progress)
         for split, count, turns in (("train", TRAINED_ON, TRAINING_TURNS), ("test", HELD_OUT, 3))
     )
-    model, processor = load(EMBEDDED)
+    model, processor = Checkpoint(EMBEDDED).load(show_progress)
     spec = MethodSpec.parse(f"metacompress:keep={KEEP}")
     weights = out / "metacompress"
     train(

@@ -9,11 +9,12 @@ import inspect
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pinhole.budget import Keep, check_keep
-from pinhole.method import Learned
-from pinhole.plan import Method
+
+if TYPE_CHECKING:
+    from pinhole.plan import Method
 
 METHODS = {
     "full": "pinhole.methods.full:Full",
@@ -123,6 +124,8 @@ class MethodSpec:
             keep: share or count.
             seed: of untrained weights.
         """
+        from pinhole.method import Learned
+
         kind, settings = method_class(self.name), dict(self.given)
         if keep is not None and "keep" in settings_of(kind):
             settings.setdefault("keep", keep)

@@ -139,7 +139,7 @@ def test_two_processes_write_what_one_does(embedded, scenes, tmp_path):
     dialogues, rivals = read_dialogues(scenes), contenders(["full", "sample"], [0.1], family_of(model).shape)
     names = Names("embedded", str(scenes))
     one = evaluate(model, processor, rivals, dialogues, tmp_path / "one", names, ttft_dialogues=0, show_progress=False)
-    command = f"eval --data {scenes} --methods full sample --keep 0.1 --ttft-dialogues 0 --quiet --device cpu"
+    command = f"eval --data {scenes} --methods full sample --keep 0.1 --ttft-dialogues 0 --device cpu"
     arguments = [*command.split(), "--batch", "5", "--out", str(tmp_path / "two")]
     told = two_processes(TORCHRUN, arguments)
     assert [told.count(name) for name in ("wrote", "results.json", "report.html")] == [2, 1, 1]

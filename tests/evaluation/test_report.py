@@ -9,7 +9,7 @@ import pytest
 from html_page import Page
 from pinhole.view import report
 
-SMALL = ["--model", "embedded", "--device", "cpu", "--limit", 6, "--quiet"]
+SMALL = ["--model", "embedded", "--device", "cpu", "--limit", 6]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,7 @@ def test_a_page_that_cannot_be_written_does_not_fail_the_run(pinhole, scenes, fi
     arguments = ["--data", scenes, "--methods", "full", "sample", "random", "--keep", "0.02", "--ttft-dialogues", 0]
     code, out, err = pinhole("eval", "--out", finished, *arguments, *SMALL)
     assert code == 0, err
-    assert "report.html: RuntimeError: no [fonts] here" in out.replace("\n", "")
+    assert "report.html: RuntimeError: no [fonts] here" in err.replace("\n", "")
+    assert "report.html" not in out
     assert not (finished / "report.html").exists(), "it showed other results"
     assert (finished / "results.json").exists()

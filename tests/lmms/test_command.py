@@ -20,7 +20,7 @@ def evaluate(pinhole, tmp_path):
 
 def test_the_options_of_lmms_eval_are_pinholes_own(evaluate, monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr(run, "run", lambda *given: calls.append(given) or tmp_path / "lmms.json")
+    monkeypatch.setattr(run, "run", lambda *given: calls.append(given) or {"rows": []})
     code, out = evaluate(
         "--tasks", "lmms:mmstar", "lmms:mme", "--methods", "full", "sample", "--keep", "0.1", "64", "--model", "a/b",
         "--dtype", "float32", "--positions", "original", "--frames", 8, "--batch", 4, "--limit", 2,

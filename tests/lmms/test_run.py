@@ -19,7 +19,8 @@ def lmms_eval(monkeypatch):
     """Stands in for the program: writes results where it is told to, and notes its arguments."""
     calls = []
 
-    def called(command, check):
+    def called(command, check, stdout):
+        assert stdout == sys.__stderr__.fileno(), "standard output is for Pinhole's result"
         told = dict(zip(command[3::2], command[4::2], strict=False))
         calls.append(told)
         if "prumerge" in told["--model_args"]:
@@ -48,12 +49,13 @@ def test_the_command_of_lmms_eval(tmp_path):
 
 
 def test_every_method_runs_at_every_keep_that_it_takes(lmms_eval, tmp_path):
-    path = run.run(Benchmarks(("lmms:mmstar",), 2), ["full", "sample"], ["0.1", "64"], {"dtype": "auto"}, tmp_path)
+    found = run.run(Benchmarks(("lmms:mmstar",), 2), ["full", "sample"], ["0.1", "64"], {"dtype": "auto"}, tmp_path)
     assert [call["--model_args"] for call in lmms_eval] == [
         "method=full,dtype=auto", "method=sample,keep=0.1,dtype=auto", "method=sample,keep=64,dtype=auto",
     ]  # fmt: skip
     assert len({call["--output_path"] for call in lmms_eval}) == 3
-    assert json.loads(path.read_text())["rows"] == [
+    assert json.loads((tmp_path / "lmms.json").read_text()) == found
+    assert found["rows"] == [
         {"method": "full", "keep": None, "tasks": {"mmstar": {"average,none": 0.25}}},
         {"method": "sample", "keep": "0.1", "tasks": {"mmstar": {"average,none": 0.5}}},
         {"method": "sample", "keep": "64", "tasks": {"mmstar": {"average,none": 0.75}}},

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import zoo
 from pinhole.budget import LLMShape
-from pinhole.compress import compress
+from pinhole.compression import compress
 from pinhole.decide import decide
 from pinhole.evaluation.contender import contenders
 from pinhole.families.parts import Visual

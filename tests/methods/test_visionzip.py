@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zoo
-from pinhole.compress import compress
+from pinhole.compression import compress
 from pinhole.layout import Layout, View
 from pinhole.methods.visionzip import VisionZip
 from pinhole.visual import VisualTokens

@@ -12,7 +12,7 @@ import torch
 import pinhole
 import tiny
 import zoo
-from pinhole.compress import compress
+from pinhole.compression import compress
 from pinhole.data import Dialogue, Turn, read_dialogues
 from pinhole.families import family_of
 from pinhole.method import TrainingFree
@@ -20,11 +20,11 @@ from pinhole.methods.full import Full
 from pinhole.reduction import Reduction
 from pinhole.scope import Scope
 from pinhole.training import free_p
+from pinhole.training.error import TrainingError
 from pinhole.training.examples import batch_of
 from pinhole.training.fit import descend, fit_reduction
 from pinhole.training.free_p import FreeP, Objective
 from pinhole.training.objectives import forward_kl, largest_column_sum, row_entropy
-from pinhole.training.recipe import TrainingError
 from pinhole.training.teacher import answer_log_probs
 
 CASES = [(name, modality) for name, animal in zoo.ZOO.items() for modality in animal.modalities]

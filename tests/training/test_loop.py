@@ -19,9 +19,9 @@ from pinhole.methods.metacompress import MetaCompress
 from pinhole.registry import MethodSpec
 from pinhole.scope import Scope
 from pinhole.training import distillation
+from pinhole.training.error import TrainingError
 from pinhole.training.examples import batch_of
 from pinhole.training.loop import train
-from pinhole.training.recipe import TrainingError
 from pinhole.training.settings import TrainSettings
 from pinhole.training.teacher import Teacher
 
@@ -203,7 +203,7 @@ def test_nothing_is_learned_where_everything_is_kept(embedded, scenes, tmp_path)
 @pytest.mark.parametrize("positions", [None, "original"])
 def test_the_losses_are_those_of_the_compressed_model(embedded, scenes, tmp_path, positions):
     """The logged KL of the first step equals one computed from `compress` and the plain model."""
-    from pinhole.compress import compress
+    from pinhole.compression import compress
     from pinhole.training.examples import order
 
     model, processor = embedded

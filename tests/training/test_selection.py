@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from pinhole.compress import compress
+from pinhole.compression import compress
 from pinhole.data import read_dialogues
 from pinhole.families import family_of
 from pinhole.methods.visionselector import VisionSelector

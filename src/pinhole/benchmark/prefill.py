@@ -11,7 +11,7 @@ from transformers import DynamicCache
 
 from pinhole.benchmark.rivals import Watched
 from pinhole.benchmark.subject import Subject
-from pinhole.compress import compress
+from pinhole.compression import compress
 from pinhole.decide import decide
 from pinhole.families.first_layer import of_prompt, with_prompt_cues
 from pinhole.families.parts import Visual

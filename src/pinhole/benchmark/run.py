@@ -26,6 +26,7 @@ from pinhole.evaluation.contender import Contender, Match, contenders, parse_spe
 from pinhole.evaluation.provenance import commit, hardware, versions
 from pinhole.evaluation.results import save
 from pinhole.loading import fingerprint
+from pinhole.progress import bars
 
 MEMORY_REPEATS = 3
 """Peaks of memory vary little."""
@@ -79,7 +80,7 @@ def bench(
         raise ValueError(f"repeats is at least 1, got {repeats}")
     rivals, refused = admitted(subject, compared)
     records = Records(out, _described(subject.model, name, lengths))
-    with Progress(disable=not show_progress) as bar:
+    with bars(show_progress) as bar:
         rivals = _passing(rivals, bar, "counting", lambda rival: _count(subject, rival, records))
         for keep in compared.keeps:
             rivals += _limits(subject, rivals, keep, records)

@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -173,8 +174,9 @@ def parse_shape(text: str) -> tuple[Shape, int | None] | None:
     """
     name, colon, rest = text.partition(":")
     if name not in SHAPES:
-        if re.fullmatch(r"layers=.*", rest):
-            near = difflib.get_close_matches(name, SHAPES, n=1)
+        near = difflib.get_close_matches(name, SHAPES, n=1, cutoff=0.8)
+        is_mistyped = bool(near) and "/" not in name and not Path(name).exists()
+        if is_mistyped or re.fullmatch(r"layers=.*", rest):
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"no architecture {name!r}{hint} (there are {', '.join(SHAPES)})")
         return None

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.benchmark.random_weights import random_model
 from pinhole.benchmark.shapes import Shape, parse_shape
+from pinhole.devices import device_named
 from pinhole.encoding import answer_end, encode_turn
 from pinhole.families import family_of
 from pinhole.families.base import Family
@@ -142,10 +143,7 @@ def _precision(name: str) -> torch.dtype:
 def _place(name: str | None) -> torch.device:
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.zeros(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"no device {name!r} here: {str(error).splitlines()[0]}") from error
+    return device_named(name)
 
 
 def _with_picture(shape: Shape, model: PreTrainedModel, lengths: Lengths) -> Subject:

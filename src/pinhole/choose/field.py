@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.progress import track
 from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.choose.candidates import Candidate
@@ -18,6 +17,7 @@ from pinhole.evaluation.contender import Contender
 from pinhole.evaluation.latency import times_to_first_token
 from pinhole.evaluation.results import save
 from pinhole.evaluation.runner import EvalSettings, answer_all
+from pinhole.progress import tracked
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class Field:
         """
         self._answer([self.full], dialogues, False)
         able, refused = [], []
-        for candidate in track(candidates, "trying", disable=not self.show_progress):
+        for candidate in tracked(candidates, "trying", self.show_progress):
             try:
                 self._answer([candidate.contender], dialogues, False)
                 able.append(candidate)
@@ -79,8 +79,8 @@ class Field:
         kept = json.loads(path.read_text()) if path.exists() else {}
         if kept.keys() >= {rival.key for rival in rivals}:
             return kept
-        scope, frames = self.settings.scope, self.settings.frames
-        return save(path, times_to_first_token(self.model, self.processor, rivals, dialogues, scope, frames))
+        how = (self.settings.scope, self.settings.frames, self.show_progress)
+        return save(path, times_to_first_token(self.model, self.processor, rivals, dialogues, *how))
 
     def _answer(self, contenders: list[Contender], dialogues: list[Dialogue], show_progress: bool) -> None:
         answer_all(

@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
-from pinhole.options import QuietOption, console
+from pinhole.commands.output import Output
+from pinhole.options import spread
 
 
+@spread
 def bench_serve(
+    output: Output,
     url: Annotated[
         list[str],
         typer.Option(help="A running server as NAME=http://127.0.0.1:8000; several are compared with the first."),
@@ -29,7 +32,6 @@ def bench_serve(
     time_limit: Annotated[float, typer.Option(help="Seconds after which a round ends.")] = 300.0,
     timeout: Annotated[float, typer.Option(help="Seconds after which a request is given up.")] = 120.0,
     remote: Annotated[bool, typer.Option("--remote", help="Servers on other machines may be asked.")] = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Measure running servers with the same dialogues: requests and tokens per second, first token, KV cache."""
     from pinhole.data import read_dialogues
@@ -43,10 +45,8 @@ def bench_serve(
     servers = parse_servers(url, remote)
     load = Load(concurrency, rounds, time_limit, Answers(tokens, fixed_length, timeout))
     chosen = read_dialogues(data)[:dialogues]
-    results = run(servers, chosen, str(data), load, out, show_progress=not quiet)
+    results = run(servers, chosen, str(data), load, out, show_progress=output.progress)
     shown, lines = table(results), errors(results)
-    console.print(as_rich(shown))
-    for line in lines:
-        console.print(line, markup=False, highlight=False)
+    output.give(results, as_rich(shown), *lines)
     (out / "table.md").write_text("\n\n".join([as_markdown(shown), *lines]) + "\n")
-    console.print(f"wrote {out / 'results.json'} and {out / 'table.md'}", soft_wrap=True)
+    output.tell(f"wrote {out / 'results.json'} and {out / 'table.md'}")

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from pinhole.commands.holding import Holding
-from pinhole.options import Checkpoint, Reading, console, parse_keep
+from pinhole.commands.output import Output
+from pinhole.options import Checkpoint, Reading, parse_keep
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,9 @@ class LmmsEval:
         match: str,
         limit: int | None,
         out: Path,
+        output: Output,
     ) -> None:
-        """Run them and print where what they found is.
+        """Run them and print what they found, or where it is.
 
         Raises:
             ValueError: an option that only dialogues have, or that cannot be used.
@@ -56,4 +58,5 @@ class LmmsEval:
         loading = asdict(checkpoint)
         options = {"pretrained": loading.pop("model"), **loading, **asdict(reading), "frames": holding.frames}
         benchmarks = Benchmarks(tuple(self.tasks or ()), holding.batch, limit, self.include)
-        console.print(f"wrote {run(benchmarks, methods, keeps, options, out)}", soft_wrap=True)
+        found = run(benchmarks, methods, keeps, options, out)
+        output.give(found, f"wrote {out / 'lmms.json'}")

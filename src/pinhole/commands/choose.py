@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pinhole.commands.holding import Holding
-from pinhole.options import Checkpoint, QuietOption, Reading, console, parse_keep, spread
+from pinhole.commands.output import Output
+from pinhole.completion import among, method_specs
+from pinhole.options import Checkpoint, Reading, parse_keep, spread
 
 if TYPE_CHECKING:
     from pinhole.choose.bounds import Bounds
@@ -31,13 +32,19 @@ class Searched:
         list[str] | None,
         typer.Option(
             help="What to search, such as: divprune visionzip metacompress:DIR; unset, "
-            "every method that needs no training."
+            "every method that needs no training.",
+            autocompletion=method_specs,
         ),
     ] = None
     keep: Annotated[
         list[str] | None, typer.Option(help="Shares such as 0.1 or counts such as 64; unset, 0.5 0.25 0.1 0.05.")
     ] = None
-    cost: Annotated[str, typer.Option(help="What is cheap: flops, or ttft, the time to the first token.")] = "flops"
+    cost: Annotated[
+        str,
+        typer.Option(
+            help="What is cheap: flops, or ttft, the time to the first token.", autocompletion=among("flops", "ttft")
+        ),
+    ] = "flops"
     first: Annotated[int, typer.Option(help="Dialogues of the first look; each later one has twice as many.")] = 16
     ttft_dialogues: Annotated[int, typer.Option(help="Dialogues to time the first token on.")] = 20
     seed: Annotated[int, typer.Option(help="Of the order in which dialogues are held.")] = 0
@@ -73,6 +80,7 @@ def choose(
     reading: Reading,
     holding: Holding,
     searched: Searched,
+    output: Output,
     data: Annotated[
         Path,
         typer.Option(help="Dialogues of your own: a .jsonl file, or a folder that holds them, built or of datasets."),
@@ -80,9 +88,7 @@ def choose(
     out: Annotated[
         Path, typer.Option(help="Folder for choice.json, choose.json and the answers; a killed run goes on from there.")
     ],
-    limit: Annotated[int | None, typer.Option(help="Only the first dialogues.")] = None,
-    quiet: QuietOption = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what choose.json holds, and nothing else.")] = False,
+    limit: Annotated[int | None, typer.Option(help="Only the first dialogues.", min=1)] = None,
 ) -> None:
     """Find the cheapest setting that holds a bound on your dialogues, and write it for --config of other commands."""
     from pinhole.choose.choice import write_choice
@@ -93,10 +99,9 @@ def choose(
     from pinhole.launch import Share
 
     asked = searched.settings()
-    silent = quiet or as_json
     settings = holding.settings(reading.scope())
     dialogues = read_dialogues(data, videos=True)[:limit]
-    lvlm, processor = checkpoint.load(silent)
+    lvlm, processor = checkpoint.load(output.progress)
     if Share.of_launch(lvlm).count > 1:
         raise ValueError("pinhole choose works in one process: start it without accelerate launch or torchrun")
     results = search(
@@ -107,21 +112,15 @@ def choose(
         Names(checkpoint.model, str(data)),
         asked,
         settings,
-        tell=(lambda _: None) if silent else functools.partial(console.print, style="dim"),
-        show_progress=not silent,
+        tell=functools.partial(output.tell, style="dim"),
+        show_progress=output.progress,
     )
-    if as_json:
-        typer.echo(json.dumps(results, indent=2))
-    else:
-        console.print(choice_table(results))
-        for line in left_out(results):
-            console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
-    if results["chosen"] is None:
+    best = results["chosen"]
+    output.give(results, choice_table(results), *left_out(results), *([why(best, asked.bounds)] if best else []))
+    if best is None:
         raise ValueError(nothing_holds(results, asked.bounds, out))
-    write_choice(out / "choice.json", options_of(results["chosen"], checkpoint, reading), evidence_of(results))
-    if not as_json:
-        console.print(why(results["chosen"], asked.bounds), markup=False, highlight=False, soft_wrap=True)
-        console.print(f"wrote {out / 'choice.json'}: eval, chat and serve take it as --config", soft_wrap=True)
+    write_choice(out / "choice.json", options_of(best, checkpoint, reading), evidence_of(results))
+    output.tell(f"wrote {out / 'choice.json'}: eval, chat and serve take it as --config")
 
 
 def options_of(row: dict[str, Any], checkpoint: Checkpoint, reading: Reading) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,17 +10,25 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pinhole.options import console
+from pinhole.commands.output import Output
+from pinhole.completion import method_specs
+from pinhole.options import spread
+from pinhole.progress import busy
 
 if TYPE_CHECKING:
     from pinhole.evaluation.compare import Compared
 
 
+@spread
 def compare(
+    output: Output,
     first: Annotated[Path, typer.Argument(help="results.json of a run of pinhole eval, or its folder.")],
     second: Annotated[Path, typer.Argument(help="results.json of another; what it gains over the first is told.")],
     contender: Annotated[
-        list[str] | None, typer.Option(help="Only these methods, such as metacompress; unset, all that are in both.")
+        list[str] | None,
+        typer.Option(
+            help="Only these methods, such as metacompress; unset, all that are in both.", autocompletion=method_specs
+        ),
     ] = None,
     across_models: Annotated[
         bool,
@@ -29,22 +36,19 @@ def compare(
             "--across-models", help="Compare runs of other models, weights, dtypes, attention or engines too."
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare two runs of pinhole eval, dialogue by dialogue: differences with intervals and tests."""
     from pinhole.evaluation.compare import Run, told_differences
     from pinhole.evaluation.compare import compare as run
 
     runs = Run.read(first), Run.read(second)
-    found = run(*runs, contender or (), across_models)
+    with busy("comparing", output.progress):
+        found = run(*runs, contender or (), across_models)
     notes = told_differences(*runs)
-    if as_json:
-        typer.echo(json.dumps({"differ_in": notes, "rows": [_described(one) for one in found]}, indent=2))
-        return
-    console.print(table_of(found))
-    console.print("second minus first; p: permutation test over dialogues; Holm: corrected for all rows", style="dim")
+    output.give({"differ_in": notes, "rows": [_described(one) for one in found]}, table_of(found))
+    output.tell("second minus first; p: permutation test over dialogues; Holm: corrected for all rows", "dim")
     for note in notes:
-        console.print(f"they differ in: {note}", style="dim", markup=False, highlight=False, soft_wrap=True)
+        output.tell(f"they differ in: {note}", "dim")
 
 
 def table_of(found: list[Compared]) -> Table:

@@ -7,23 +7,29 @@ from typing import Annotated
 
 import typer
 
-from pinhole.options import console
+from pinhole.commands.output import Output
+from pinhole.completion import BENCHMARKS, among
+from pinhole.options import spread
+from pinhole.progress import busy
 
 app = typer.Typer(help="Build benchmarks from their official files.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_tasks() -> None:
+@spread
+def list_tasks(output: Output) -> None:
     """List the benchmarks that can be built."""
     from pinhole.tasks import TASKS
 
-    for task in TASKS.values():
-        console.print(f"{task.name:<14}{task.about} ({', '.join(task.splits)})", highlight=False, soft_wrap=True)
+    rows = [{"task": task.name, "about": task.about, "splits": list(task.splits)} for task in TASKS.values()]
+    output.give(rows, *(f"{task.name:<14}{task.about} ({', '.join(task.splits)})" for task in TASKS.values()))
 
 
 @app.command()
+@spread
 def build(
-    task: Annotated[str, typer.Argument(help="One of `pinhole data list`.")],
+    output: Output,
+    task: Annotated[str, typer.Argument(help="One of `pinhole data list`.", autocompletion=among(*BENCHMARKS))],
     source: Annotated[Path, typer.Option(help="Folder with the official files.")],
     out: Annotated[Path, typer.Option(help="Folder for the data set, which --data takes.")],
     split: Annotated[str | None, typer.Option(help="Part of the release; unset, the one that papers report.")] = None,
@@ -34,12 +40,9 @@ def build(
     from pinhole.tasks.build import build as run
 
     chosen = task_named(task)
-    told = run(chosen, source, out, split, suffix)
-    console.print(
-        f"{told['dialogues']:,} dialogues of {told['task']} ({told['split']}) in {out}; SHA-256 {told['sha256']}",
-        highlight=False,
-        soft_wrap=True,
+    with busy(f"building {chosen.name}", output.progress):
+        told = run(chosen, source, out, split, suffix)
+    output.give(
+        told, f"{told['dialogues']:,} dialogues of {told['task']} ({told['split']}) in {out}; SHA-256 {told['sha256']}"
     )
-    console.print(
-        f"evaluate: pinhole eval --data {out} --max-new-tokens {chosen.max_new_tokens}", highlight=False, soft_wrap=True
-    )
+    output.tell(f"evaluate: pinhole eval --data {out} --max-new-tokens {chosen.max_new_tokens}")

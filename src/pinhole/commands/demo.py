@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pinhole.options import Checkpoint, Reading, console, parse_keep, spread
+from pinhole.commands.output import Output
+from pinhole.completion import method_specs
+from pinhole.options import Checkpoint, Reading, parse_keep, spread
+from pinhole.progress import busy
 
 if TYPE_CHECKING:
     from pinhole.demo.limits import Limits
@@ -52,8 +55,10 @@ def demo(
     checkpoint: Checkpoint,
     reading: Reading,
     bounds: Bounds,
+    output: Output,
     methods: Annotated[
-        list[str] | None, typer.Option(help="Methods to choose from; unset, all that need no training.")
+        list[str] | None,
+        typer.Option(help="Methods to choose from; unset, all that need no training.", autocompletion=method_specs),
     ] = None,
     compressors: Annotated[
         list[Path] | None, typer.Option(help="Folders: every compressor that was saved there or below can be chosen.")
@@ -71,7 +76,10 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Open a page: a picture, what methods keep of it, and two conversations about it side by side."""
+    """Open a page: a picture, what methods keep of it, and two conversations about it side by side.
+
+    With --json one line says where it is, as soon as it can be opened.
+    """
     from pinhole.demo.host import Host
     from pinhole.demo.offers import Offers
     from pinhole.demo.serve import Address, check_gradio, serving, warm_up
@@ -82,24 +90,25 @@ def demo(
     address = Address(host, port, share).resolved()
     if not isinstance(share_kept, float):
         raise ValueError(f"--keep {keep}: the page has a slider for shares: give one such as 0.1")
-    model, processor = checkpoint.load(quiet=True)
+    model, processor = checkpoint.load(output.progress)
     name = Path(checkpoint.model).name if Path(checkpoint.model).is_dir() else checkpoint.model
     there = Host(model, processor, name, scope, limits)
     offers = Offers(there.family, methods, compressors or ())
     for reason in offers.left_out:
-        console.print(f"left out {reason}", style="dim", markup=False, highlight=False, soft_wrap=True)
-    warm_up(there, offers, share_kept)
+        output.tell(f"left out {reason}", "dim")
+    with busy("warming up", output.progress):
+        warm_up(there, offers, share_kept)
     hub, draws = address.is_private if hub is None else hub, checkpoint.model == EMBEDDED
     for ending in (signal.SIGINT, signal.SIGTERM):  # in the background and under a supervisor too
         signal.signal(ending, signal.default_int_handler)
     with serving(there, offers, address, share_kept, hub, draws) as page:
-        for url in filter(None, (page.url, page.public)):
-            console.print(f"open {url}", markup=False, highlight=False, soft_wrap=True)
+        urls = [url for url in (page.url, page.public) if url]
+        output.give({"url": page.url, "public": page.public}, *(f"open {url}" for url in urls))
         if not address.is_private:
-            console.print("whoever reaches this address can use it: there is no login", style="bold")
-        console.print("Ctrl-C stops it", style="dim")
+            output.tell("whoever reaches this address can use it: there is no login", "bold")
+        output.tell("Ctrl-C stops it", "dim")
         try:
             while True:
                 time.sleep(3600)
         except KeyboardInterrupt:
-            console.print("stopped")
+            output.tell("stopped")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pinhole.completion import among
 from pinhole.options import Checkpoint, Reading, parse_settings
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ class Engines:
     """The engine, and its own options."""
 
     engine: Annotated[
-        str, typer.Option(help="transformers, or vllm where it is installed: methods at the LLM's input, no times.")
+        str,
+        typer.Option(
+            help="transformers, or vllm where it is installed: methods at the LLM's input, no times.",
+            autocompletion=among(*NAMES),
+        ),
     ] = "transformers"
     engine_options: Annotated[
         list[str] | None, typer.Option(help="vLLM's own, name=value: gpu_memory_utilization=0.8 max_model_len=4096.")
@@ -71,7 +76,7 @@ class Engines:
 
     @contextlib.contextmanager
     def load(
-        self, checkpoint: Checkpoint, reading: Reading, dialogues: list[Dialogue], quiet: bool
+        self, checkpoint: Checkpoint, reading: Reading, dialogues: list[Dialogue], progress: bool
     ) -> Iterator[tuple[Any, Any, Engine | None, Share]]:
         """Model and processor, what runs the model where transformers does not, and which process this is.
 
@@ -81,7 +86,7 @@ class Engines:
         from pinhole.launch import Share
 
         if self.engine == "transformers":
-            model, processor = checkpoint.load(quiet)
+            model, processor = checkpoint.load(progress)
             yield model, processor, None, Share.of_launch(model)
             return
         from pinhole.serving.served import Served

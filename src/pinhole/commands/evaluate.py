@@ -11,8 +11,10 @@ from pinhole.commands.benchmarks import LmmsEval
 from pinhole.commands.engine import Engines
 from pinhole.commands.holding import Holding
 from pinhole.commands.judging import Judging
+from pinhole.commands.output import Output
 from pinhole.commands.reporting import write_beside
-from pinhole.options import Checkpoint, ConfigOption, QuietOption, Reading, console, parse_keep, spread
+from pinhole.completion import method_specs
+from pinhole.options import Checkpoint, ConfigOption, MatchOption, Reading, parse_keep, spread
 
 if TYPE_CHECKING:
     from pinhole.data import Dialogue
@@ -26,21 +28,22 @@ def evaluate(
     engines: Engines,
     judging: Judging,
     lmms: LmmsEval,
+    output: Output,
     out: Annotated[Path, typer.Option(help="Folder for results, answers and report; a killed run goes on from there.")],
     methods: Annotated[
-        list[str], typer.Option(help="Such as: full sample fastv:layer=2 sample+fastv metacompress:DIR.")
+        list[str],
+        typer.Option(
+            help="Such as: full sample fastv:layer=2 sample+fastv metacompress:DIR.", autocompletion=method_specs
+        ),
     ],
     data: Annotated[Path | None, typer.Option(help="Dialogues: a .jsonl file, or a built or datasets folder.")] = None,
     keep: Annotated[
         list[str] | None, typer.Option(help="Shares such as 0.1 or counts such as 64; several give several rows.")
     ] = None,
-    match: Annotated[
-        str, typer.Option(help="keep hands keep to every method; average makes it the mean over the LLM's layers.")
-    ] = "keep",
-    limit: Annotated[int | None, typer.Option(help="Only the first dialogues.")] = None,
+    match: MatchOption = "keep",
+    limit: Annotated[int | None, typer.Option(help="Only the first dialogues.", min=1)] = None,
     ttft_dialogues: Annotated[int, typer.Option(help="Dialogues to time the first token on; none with vllm.")] = 20,
     _config: ConfigOption = None,
-    quiet: QuietOption = False,
 ) -> None:
     """Compare methods in dialogues: accuracy with intervals, tokens, FLOPs, KV bytes, time to first token."""
     from pinhole.data import read_dialogues
@@ -51,7 +54,7 @@ def evaluate(
     lmms.check(data)
     engines.check(checkpoint, reading, match, data)
     if data is None:
-        lmms.run(checkpoint, reading, holding, methods, keep or ["0.1"], match, limit, out)
+        lmms.run(checkpoint, reading, holding, methods, keep or ["0.1"], match, limit, out, output)
         return
     settings = holding.settings(reading.scope())
     keeps = [parse_keep(text) for text in keep or ["0.1"]]
@@ -59,7 +62,7 @@ def evaluate(
         parse_specs(spec)
     dialogues = read_dialogues(data, videos=True)[:limit]
     judge = judging.judge_in(out)
-    with engines.load(checkpoint, reading, dialogues, quiet) as (lvlm, processor, engine, share):
+    with engines.load(checkpoint, reading, dialogues, output.progress) as (lvlm, processor, engine, share):
         rivals = contenders(methods, keeps, family_of(lvlm).shape, match)  # type: ignore[arg-type]
         results = evaluation.evaluate(
             lvlm,
@@ -73,22 +76,23 @@ def evaluate(
             share=share,
             judge=judge,
             engine=engine,
-            show_progress=not quiet,
+            show_progress=output.progress,
         )
     if share.rank == 0:
-        _tell(results, dialogues, out)
+        _tell(results, dialogues, out, output)
 
 
-def _tell(results: dict[str, Any], dialogues: list[Dialogue], out: Path) -> None:
+def _tell(results: dict[str, Any], dialogues: list[Dialogue], out: Path, output: Output) -> None:
     """Print what came out, and write the report beside it."""
     from pinhole.evaluation.answers import read_answers
     from pinhole.view.hardest import hardest
     from pinhole.view.report import write_report
     from pinhole.view.table import rich_table
 
-    console.print(rich_table(results))
-    console.print(f"wrote {out / 'results.json'}", soft_wrap=True)
+    output.give(results, rich_table(results))
+    output.tell(f"wrote {out / 'results.json'}")
     write_beside(
         out / "report.html",
         lambda page: write_report(page, results, hard=hardest(results, dialogues, read_answers(out / "answers.jsonl"))),
+        output,
     )

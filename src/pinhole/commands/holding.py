@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pinhole.completion import among
 from pinhole.scope import Scope
 
 if TYPE_CHECKING:
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
 class Holding:
     """What later turns see, and how much is read and said."""
 
-    history: Annotated[str, typer.Option(help="What later turns see: the model's own answers, or the gold ones.")] = (
-        "own"
-    )
+    history: Annotated[
+        str,
+        typer.Option(
+            help="What later turns see: the model's own answers, or the gold ones.", autocompletion=among("own", "gold")
+        ),
+    ] = "own"
     max_new_tokens: Annotated[int, typer.Option(help="Limit of one answer.")] = 16
     batch: Annotated[int, typer.Option(help="Dialogues held at once; with vllm, hundreds.")] = 25
     frames: Annotated[int | None, typer.Option(help="The most frames that are read of a video; unset, 32.")] = None

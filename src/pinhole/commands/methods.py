@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.table import Table
 
-from pinhole.options import console
+from pinhole.commands.output import Output
+from pinhole.options import spread
 
 
-def methods() -> None:
+@spread
+def methods(output: Output) -> None:
     """List the methods: name, where in the model they act, what they need, settings, paper."""
     from pinhole.method import Learned
     from pinhole.registry import method_class, method_names, settings_of
 
-    table = Table("method", "stage", "learned", "needs", "settings", "paper", box=None, header_style="bold")
+    rows: list[dict[str, Any]] = []
     for name in method_names():
         kind = method_class(name)
-        learned = "yes" if issubclass(kind, Learned) else "no"
-        needs = ", ".join(sorted(kind.needs)) or "-"
-        table.add_row(name, kind.stage, learned, needs, ", ".join(settings_of(kind)) or "-", kind.paper)
-    console.print(table)
+        rows.append(
+            {
+                "method": name,
+                "stage": kind.stage,
+                "learned": issubclass(kind, Learned),
+                "needs": sorted(kind.needs),
+                "settings": settings_of(kind),
+                "paper": kind.paper,
+            }
+        )
+    table = Table(*rows[0], box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*map(_shown, row.values()))
+    output.give(rows, table)
+
+
+def _shown(value: str | bool | list[str]) -> str:
+    """A cell of the table."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else ", ".join(value) or "-"

@@ -10,15 +10,23 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pinhole.options import Checkpoint, PositionsOption, QuietOption, SeparatorsOption, console, parse_keep, spread
+from pinhole.commands.output import Output
+from pinhole.completion import method_specs
+from pinhole.options import Checkpoint, PositionsOption, SeparatorsOption, parse_keep, spread
 
 FIT = "fit"
 """What stands for the P that is fitted to each dialogue, in a method's place."""
 
 
+def fit_or_method(incomplete: str) -> list[str]:
+    """What can follow --method."""
+    return [FIT, *method_specs(incomplete)]
+
+
 @spread
 def overlap(
     checkpoint: Checkpoint,
+    output: Output,
     data: Annotated[
         Path, typer.Option(help="Dialogues: a .jsonl file, a folder with dialogues.jsonl, or a datasets folder.")
     ],
@@ -26,7 +34,11 @@ def overlap(
         Path, typer.Option(help="Folder for overlap.json, reductions/ and pictures/; a killed run goes on from there.")
     ],
     method: Annotated[
-        str, typer.Option(help="fit, which fits P to each dialogue, or a method such as divprune or metacompress:DIR.")
+        str,
+        typer.Option(
+            help="fit, which fits P to each dialogue, or a method such as divprune or metacompress:DIR.",
+            autocompletion=fit_or_method,
+        ),
     ] = FIT,
     keep: Annotated[str, typer.Option(help="A share such as 0.1 or a count such as 64.")] = "0.1",
     limit: Annotated[int, typer.Option(help="Only the first dialogues.", min=1)] = 8,
@@ -34,7 +46,6 @@ def overlap(
     seed: Annotated[int, typer.Option(help="Of each fit's start.")] = 0,
     positions: PositionsOption = None,
     separators: SeparatorsOption = "reduce",
-    quiet: QuietOption = False,
 ) -> None:
     """Compare the tokens that a P keeps with those that attention ranks first, and draw both on the pictures."""
     from pinhole.data import read_dialogues
@@ -47,15 +58,14 @@ def overlap(
     if method != FIT:
         parse_specs(method)
     dialogues = read_dialogues(data)[:limit]
-    lvlm, processor = checkpoint.load(quiet)
+    lvlm, processor = checkpoint.load(output.progress)
     chooser = (
         Fitted(lvlm, processor, share, scope, steps, seed) if method == FIT else Decided(lvlm, method, share, scope)
     )
     names = Names(checkpoint.model, str(data))
-    results = compare(lvlm, processor, dialogues, chooser, out, names, show_progress=not quiet)
-    for shown in told(results["summary"]):
-        console.print(shown)
-    console.print(f"wrote {out / 'overlap.json'}, reductions/ and pictures/ beside it", soft_wrap=True)
+    results = compare(lvlm, processor, dialogues, chooser, out, names, show_progress=output.progress)
+    output.give(results, *told(results["summary"]))
+    output.tell(f"wrote {out / 'overlap.json'}, reductions/ and pictures/ beside it")
 
 
 def told(summary: dict[str, Any]) -> Iterator[Table | str]:

@@ -7,27 +7,34 @@ from typing import Annotated
 
 import typer
 
-from pinhole.options import QuietOption, console
+from pinhole.commands.output import Output
+from pinhole.completion import KINDS, among
+from pinhole.options import spread
 
 
+@spread
 def scenes(
+    output: Output,
     out: Annotated[Path, typer.Option(help="Folder for dialogues.jsonl and the pictures.")],
     split: Annotated[
-        str, typer.Option(help="train, validation or test; they share no scene and no handwriting.")
+        str,
+        typer.Option(
+            help="train, validation or test; they share no scene and no handwriting.",
+            autocompletion=among("train", "validation", "test"),
+        ),
     ] = "test",
     count: Annotated[int, typer.Option(help="Dialogues.")] = 300,
     turns: Annotated[int, typer.Option(help="Questions in a dialogue, each about different things.")] = 3,
     kinds: Annotated[
         list[str] | None,
-        typer.Option(help="Only these kinds: color shape count exist position digit relation.", show_default="all"),
+        typer.Option(help=f"Only these kinds: {' '.join(KINDS)}.", show_default="all", autocompletion=among(*KINDS)),
     ] = None,
     frames: Annotated[
         int, typer.Option(help="Pictures of a dialogue; in several, each thing is in view for half of them.")
     ] = 1,
-    quiet: QuietOption = False,
 ) -> None:
     """Write dialogues of the embedded world: pictures of shapes and digits, questions, answers."""
     from pinhole.scenes.dataset import write_dialogues
 
-    path = write_dialogues(out, split, count, turns, show_progress=not quiet, kinds=kinds, frames=frames)
-    console.print(f"wrote {count} dialogues to {path}", soft_wrap=True)
+    path = write_dialogues(out, split, count, turns, show_progress=output.progress, kinds=kinds, frames=frames)
+    output.give({"dialogues": count, "data": str(path)}, f"wrote {count} dialogues to {path}")

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
-from pinhole.options import ConfigOption, console, parse_keep
+from pinhole.commands.output import at_fault, say
+from pinhole.completion import method_specs
+from pinhole.options import ConfigOption, parse_keep
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 """The command's context settings: what it does not know is vLLM's."""
@@ -18,7 +20,10 @@ PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 def serve(
     context: typer.Context,
     model: Annotated[str, typer.Option(help="Checkpoint folder or hub name.")],
-    method: Annotated[str, typer.Option(help="How to reduce the visual tokens, such as metacompress:DIR.")],
+    method: Annotated[
+        str,
+        typer.Option(help="How to reduce the visual tokens, such as metacompress:DIR.", autocompletion=method_specs),
+    ],
     keep: Annotated[str, typer.Option(help="A share such as 0.1 or a count such as 64.")] = "0.1",
     show: Annotated[
         bool, typer.Option("--print", help="Print the command for vLLM, and stop: for other nodes, or to add to.")
@@ -32,8 +37,8 @@ def serve(
 
     arguments = command(model, Settings(method, parse_keep(keep)), context.args)
     if show:
-        console.print(shlex.join(arguments), markup=False, highlight=False, soft_wrap=True)
+        say(shlex.join(arguments))
         return
     if warning := untested(vllm_version()):
-        typer.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", at_fault)
     os.execv(sys.executable, [sys.executable, "-m", "vllm.entrypoints.cli.main", *arguments[1:]])

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pinhole.options import Checkpoint, QuietOption, Reading, console, parse_settings, spread
+from pinhole.commands.output import Output
+from pinhole.completion import among, method_specs
+from pinhole.options import Checkpoint, Reading, parse_settings, spread
 
 if TYPE_CHECKING:
     from pinhole.scope import Scope
@@ -25,7 +27,9 @@ class Loop:
     lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None
     clip: Annotated[float | None, typer.Option(help="Largest norm of the gradient.")] = None
     seed: Annotated[int | None, typer.Option(help="Decides the first weights and the order of the data.")] = None
-    precision: Annotated[str | None, typer.Option(help="no, or bf16 for mixed precision.")] = None
+    precision: Annotated[
+        str | None, typer.Option(help="no, or bf16 for mixed precision.", autocompletion=among("no", "bf16"))
+    ] = None
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None
     gradient_checkpointing: Annotated[
         bool | None, typer.Option("--gradient-checkpointing", help="Less memory for the LLM's layers, more time.")
@@ -42,12 +46,13 @@ def train(
     checkpoint: Checkpoint,
     reading: Reading,
     loop: Loop,
+    output: Output,
     data: Annotated[
         Path, typer.Option(help="Dialogues: a .jsonl file, a folder with dialogues.jsonl, or a datasets folder.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the weights, the log and the checkpoints.")],
     method: Annotated[
-        str, typer.Option(help="What to train, such as metacompress:keep=0.1,d_c=64.")
+        str, typer.Option(help="What to train, such as metacompress:keep=0.1,d_c=64.", autocompletion=method_specs)
     ] = "metacompress:keep=0.1",
     option: Annotated[
         list[str] | None,
@@ -59,16 +64,16 @@ def train(
     shard: Annotated[
         bool, typer.Option("--shard", help="Spread the LLM's weights over the processes of accelerate launch (FSDP).")
     ] = False,
-    limit: Annotated[int | None, typer.Option(help="Only the first dialogues.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first dialogues.", min=1)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     cache: Annotated[
         Path | None, typer.Option(help="Folder that keeps what stays the same, such as the teacher's outputs.")
     ] = None,
-    quiet: QuietOption = False,
 ) -> None:
     """Train a learned method on a frozen model; what is not given has the default of the method's recipe."""
     from pinhole.data import read_dialogues
     from pinhole.evaluation.contender import parse_specs
+    from pinhole.launch import Share
     from pinhole.training.loop import train as run
     from pinhole.training.recipes import recipe_of
 
@@ -76,7 +81,7 @@ def train(
     settings = loop.over(recipe_of(specs[-1]).defaults, reading.scope())
     options = parse_settings(option or [])
     dialogues = read_dialogues(data)[:limit]
-    lvlm, processor = checkpoint.load(quiet)
+    lvlm, processor = checkpoint.load(output.progress)
     run(
         lvlm,
         processor,
@@ -89,6 +94,8 @@ def train(
         labels=labels,
         cache=cache,
         shard=shard,
-        show_progress=not quiet,
+        show_progress=output.progress,
     )
-    console.print(f"saved {specs[-1].name} in {out}; use it as {specs[-1].name}:{out}", soft_wrap=True)
+    if Share.of_launch(lvlm).rank == 0:
+        name, use = specs[-1].name, f"{specs[-1].name}:{out}"
+        output.give({"method": name, "weights": str(out), "use": use}, f"saved {name} in {out}; use it as {use}")

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pinhole.options import Checkpoint, QuietOption, Reading, console, parse_keep, spread
+from pinhole.commands.output import Output
+from pinhole.completion import method_specs
+from pinhole.options import Checkpoint, Reading, parse_keep, spread
+from pinhole.progress import busy, tracked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +25,7 @@ SUFFIXES = (".html", ".png")
 def view(
     checkpoint: Checkpoint,
     reading: Reading,
+    output: Output,
     out: Annotated[Path, typer.Option(help="The page.html or picture.png to write.")],
     image: Annotated[list[Path] | None, typer.Option(help="Pictures, each looked at by itself.")] = None,
     video: Annotated[list[Path] | None, typer.Option(help="Video files, each looked at by itself.")] = None,
@@ -30,7 +34,10 @@ def view(
         list[str] | None, typer.Option(help="Ask this about each; methods that read the question see it too.")
     ] = None,
     methods: Annotated[
-        list[str] | None, typer.Option(help="Methods such as sample, fastv or metacompress:DIR, a column each.")
+        list[str] | None,
+        typer.Option(
+            help="Methods such as sample, fastv or metacompress:DIR, a column each.", autocompletion=method_specs
+        ),
     ] = None,
     keep: Annotated[
         list[str] | None, typer.Option(help="Shares such as 0.1 or counts such as 64, a row each.", show_default="0.1")
@@ -44,7 +51,6 @@ def view(
         Path | None,
         typer.Option(help="Draw what --save kept, or one saved Reduction, without a model; give the same pictures."),
     ] = None,
-    quiet: QuietOption = False,
 ) -> None:
     """Draw which visual tokens methods keep of pictures and videos, and which of them an answer rests on."""
     from pinhole.evaluation.contender import parse_specs
@@ -70,12 +76,15 @@ def view(
         subjects = load_subjects(reductions, names[0], "image" if image else "video", len(sources[0]))
     else:
         how = {"scope": scope, "explain": relevance, "max_new_tokens": max_new_tokens}
-        subjects = _looked(checkpoint.load(quiet), methods or [], keeps, pictures, names, question or [None], how)
+        model = checkpoint.load(output.progress)
+        questions: Sequence[str | None] = question or [None]
+        subjects = _looked(model, methods or [], keeps, pictures, names, questions, how, output.progress)
     if save:
         save.parent.mkdir(parents=True, exist_ok=True)
         save_subjects(save, subjects)
-    _draw(out, subjects, sources)
-    console.print(f"wrote {out}", soft_wrap=True)
+    with busy("drawing", output.progress):
+        _draw(out, subjects, sources)
+    output.give({"picture": str(out), "saved": None if save is None else str(save)}, f"wrote {out}")
 
 
 def _source(picture: Any) -> list[Any]:
@@ -105,6 +114,7 @@ def _looked(
     names: list[str],
     questions: Sequence[str | None],
     how: dict[str, Any],
+    progress: bool,
 ) -> list[Subject]:
     """Every picture and video with every question.
 
@@ -116,13 +126,14 @@ def _looked(
         names: of these.
         questions: None asks nothing.
         how: the other arguments of `look_at`.
+        progress: whether a progress bar is wanted.
     """
     from pinhole.view.asking import entrants
     from pinhole.view.look import look_at
 
     asked = entrants(model[0], methods, keeps)
+    work = [(number, words) for number in range(len(pictures)) for words in questions]
     return [
-        look_at(*model, picture, words, asked, number=number, name=names[number], **how)
-        for number, picture in enumerate(pictures)
-        for words in questions
+        look_at(*model, pictures[number], words, asked, number=number, name=names[number], **how)
+        for number, words in tracked(work, "looking", progress)
     ]

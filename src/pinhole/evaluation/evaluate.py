@@ -83,9 +83,8 @@ def evaluate(
         answered, win_rates = judge_answers(judge, contenders, dialogues, answered, show_progress)
         file.rescore(answered)
     timed = [] if engine else dialogues[:ttft_dialogues]
-    ttft_ms = (
-        times_to_first_token(model, processor, contenders, timed, settings.scope, settings.frames) if timed else {}
-    )
+    how = (settings.scope, settings.frames, show_progress)
+    ttft_ms = times_to_first_token(model, processor, contenders, timed, *how) if timed else {}
     rows = summarize(contenders, dialogues, answered, family.shape, ttft_ms)
     rows = [row | win_rates.get(contender.key, {}) for contender, row in zip(contenders, rows, strict=True)]
     return write_results(out / "results.json", names.model, names.data, rows)

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rich.progress import track
-
 from pinhole.data import Dialogue
 from pinhole.evaluation.endpoint import Endpoint, Message
+from pinhole.progress import tracked
 
 Verdict = Literal["A", "B"]
 
@@ -90,7 +89,7 @@ class Judge:
         with ThreadPoolExecutor(self._workers) as pool:
             jobs = [pool.submit(self._verdict, messages) for _, _, _, messages in asked]
             try:
-                verdicts = [job.result() for job in track(jobs, "judging", disable=not show_progress)]
+                verdicts = [job.result() for job in tracked(jobs, "judging", show_progress)]
             except ConnectionError as error:
                 pool.shutdown(cancel_futures=True)
                 kept = f"{len(self._verdicts)} verdicts are kept in {self._kept}, and the same command goes on"

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from pinhole.data import Dialogue
 from pinhole.encoding import encode_turn
 from pinhole.evaluation.contender import Contender
+from pinhole.progress import tracked
 from pinhole.scope import Scope
 from pinhole.session import Session
 from pinhole.transcript import Transcript
@@ -25,6 +26,7 @@ def times_to_first_token(
     dialogues: list[Dialogue],
     scope: Scope,
     frames: int | None = None,
+    show_progress: bool = False,
 ) -> dict[str, float]:
     """Median milliseconds from the processor's output to the first token, by contender key.
 
@@ -32,7 +34,8 @@ def times_to_first_token(
     that a machine that slows down slows all of them; the first dialogue warms up and does not count.
     """
     taken: dict[str, list[float]] = {contender.key: [] for contender in contenders}
-    for number, dialogue in enumerate([*dialogues[:1], *dialogues]):
+    held = tracked([*dialogues[:1], *dialogues], "timing the first token", show_progress)
+    for number, dialogue in enumerate(held):
         text = Transcript(processor).question(dialogue.turns[0].question, len(dialogue.images), len(dialogue.videos))
         videos = dialogue.load_videos(frames)
         inputs = encode_turn(model, processor, [text], dialogue.load_images(), videos=videos)

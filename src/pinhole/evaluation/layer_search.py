@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from rich.progress import track
 from transformers import PreTrainedModel, ProcessorMixin
 
-from pinhole.compress import compress
+from pinhole.compression import compress
 from pinhole.data import Dialogue
 from pinhole.encoding import encode_turn
 from pinhole.families import family_of
 from pinhole.methods.vtw import VTW
+from pinhole.progress import tracked
 from pinhole.transcript import Transcript
 
 
@@ -67,7 +67,7 @@ def search_layer(
     if smallest < 1 or not layers:
         raise ValueError(f"this LLM has layers 0 to {layers.stop - 1}: start at 1 to {layers.stop - 1}, not {smallest}")
     sums = dict.fromkeys(layers, 0.0)
-    for dialogue in track(dialogues, "searching", disable=not show_progress):
+    for dialogue in tracked(dialogues, "searching", show_progress):
         text = Transcript(processor).question(dialogue.turns[0].question, len(dialogue.images))
         inputs = encode_turn(model, processor, [text], dialogue.load_images())
         full = _last_logits(model, inputs)

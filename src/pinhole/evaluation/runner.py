@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import torch
-from rich.progress import track
 from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.data import Dialogue, digest
@@ -19,6 +18,7 @@ from pinhole.evaluation.engine import Batch, Engine, Read
 from pinhole.evaluation.scoring import score
 from pinhole.evaluation.sharing import shared
 from pinhole.launch import Share
+from pinhole.progress import tracked
 from pinhole.scope import Scope
 from pinhole.session import Session
 from pinhole.transcript import Transcript
@@ -45,8 +45,9 @@ class EvalSettings:
     def __post_init__(self) -> None:
         if self.history not in ("own", "gold"):
             raise ValueError(f"history is own or gold, got {self.history!r}")
-        if min(self.max_new_tokens, self.batch, 1 if self.frames is None else self.frames) < 1:
-            raise ValueError("max_new_tokens, batch and frames are at least 1")
+        numbers = (self.max_new_tokens, self.batch, 1 if self.frames is None else self.frames)
+        if min(numbers) < 1:
+            raise ValueError("max_new_tokens, batch and frames are at least 1, got {}, {} and {}".format(*numbers))
 
     def described(self) -> dict[str, object]:
         """What the answers depend on."""
@@ -77,7 +78,7 @@ def answer_all(
         for batch in _batches(dialogues, settings.batch)
         if (left := [dialogue for dialogue in batch if not file.has(contender.key, dialogue)])
     ]
-    shown = track(work, "answering", disable=not show_progress or share.rank > 0)
+    shown = tracked(work, "answering", show_progress and share.rank == 0)
     for contender, left in shared(shown, file.folder / "claims", share):
         held = {"batch": engine.batch(contender, left, settings)} if engine else {}
         file.add(hold(model, processor, contender, left, settings, **held))

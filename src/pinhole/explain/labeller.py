@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import torch
 from PIL import Image
-from rich.progress import track
 from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.data import Dialogue, digest
@@ -21,6 +20,7 @@ from pinhole.explain.rollout import Weighting, check_weighting, relevance
 from pinhole.families import family_of
 from pinhole.launch import Share
 from pinhole.loading import fingerprint
+from pinhole.progress import tracked
 from pinhole.session import Session
 from pinhole.transcript import Transcript
 
@@ -108,7 +108,7 @@ def label(
     mine = left[share.rank :: share.count]
     batches = [mine[start : start + settings.batch] for start in range(0, len(mine), settings.batch)]
     with store:
-        for batch in track(batches, "labelling", disable=not show_progress or share.rank > 0):
+        for batch in tracked(batches, "labelling", show_progress and share.rank == 0):
             for made in labels_of(model, processor, batch, settings):
                 store.add(made)
     share.wait()

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.progress import Progress
 from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.encoding import decode_answers, encode_turn
 from pinhole.images import ImageSource, load_image
 from pinhole.lmms.requests import Request, generate_options, sorted_visuals, stop_strings
 from pinhole.plan import Method
+from pinhole.progress import bars
 from pinhole.scope import Scope
 from pinhole.session import Session
 from pinhole.transcript import Transcript
@@ -48,7 +48,7 @@ class Answerer:
         and as many videos.
         """
         answers = [""] * len(requests)
-        with Progress(disable=not show_progress) as progress:
+        with bars(show_progress) as progress:
             bar = progress.add_task("answering", total=len(requests))
             for numbers in batches(requests, self.batch):
                 seen = {number: sorted_visuals(requests[number].visuals()) for number in numbers}

@@ -62,7 +62,7 @@ class Pinhole(lmms):
         specs, scope = parse_specs(_unquoted(method)), Reading(positions, video_scope, separators).scope()
         check_keep(keep)
         checkpoint = Checkpoint(_unquoted(pretrained), dtype, device, device_map, attention, quantize)
-        model, processor = checkpoint.load(quiet=True)
+        model, processor = checkpoint.load()
         methods = [spec.build(family_of(model).width, keep) for spec in specs]
         self._answerer = Answerer(model, processor, methods, scope, frames, int(batch_size))
         share = Share.of_launch(model)

@@ -20,6 +20,9 @@ from pinhole.registry import method_class, settings_of
 PREFIX = "lmms:"
 """What the names of lmms-eval's benchmarks begin with in `pinhole eval --tasks`."""
 
+STANDARD_ERROR = 2
+"""The file that lmms-eval prints to: its tables are no result of Pinhole's."""
+
 
 @dataclass(frozen=True)
 class Benchmarks:
@@ -52,7 +55,9 @@ class Benchmarks:
         return command + (["--include_path", str(self.include)] if self.include is not None else [])
 
 
-def run(benchmarks: Benchmarks, methods: list[str], keeps: list[str], options: Mapping[str, Any], out: Path) -> Path:
+def run(
+    benchmarks: Benchmarks, methods: list[str], keeps: list[str], options: Mapping[str, Any], out: Path
+) -> dict[str, Any]:
     """Run every method at every keep; those that take no keep once.
 
     Args:
@@ -63,7 +68,7 @@ def run(benchmarks: Benchmarks, methods: list[str], keeps: list[str], options: M
         out: folder; each run's answers are in a folder of its own.
 
     Returns:
-        `out/lmms.json`: a list of method, keep and, by task, the measures that lmms-eval found.
+        what `out/lmms.json` holds: rows of method, keep and, by task, the measures that lmms-eval found.
 
     Raises:
         ImportError: lmms-eval is not installed.
@@ -81,11 +86,11 @@ def run(benchmarks: Benchmarks, methods: list[str], keeps: list[str], options: M
         for keep in keeps if takes_keep else [None]:
             folder = out / re.sub(r"[^\w.+=-]+", "_", method if keep is None else f"{method}_keep={keep}")
             told = {"method": method, "keep": keep}
-            if subprocess.run(benchmarks.command({**told, **options}, folder), check=False).returncode:
+            command = benchmarks.command({**told, **options}, folder)
+            if subprocess.run(command, check=False, stdout=STANDARD_ERROR).returncode:
                 raise ValueError(f"lmms-eval failed with method {method}, keep {keep}; what it printed says why")
             rows.append({**told, "tasks": _found(folder)})
-    save(out / "lmms.json", {"rows": rows})
-    return out / "lmms.json"
+    return save(out / "lmms.json", {"rows": rows})
 
 
 def _found(folder: Path) -> dict[str, dict[str, float]]:

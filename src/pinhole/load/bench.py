@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from rich.progress import Progress
 
 from pinhole.benchmark.records import Records
 from pinhole.data import Dialogue, digest
@@ -23,6 +22,7 @@ from pinhole.load.metrics import Watched, watched
 from pinhole.load.play import Request, play
 from pinhole.load.servers import Server
 from pinhole.load.summary import Round, ratios, summarize
+from pinhole.progress import bars
 
 WARM_UP = 2
 """Dialogues that a server answers before it is measured."""
@@ -95,7 +95,7 @@ def bench_serve(
     (out / "requests").mkdir(exist_ok=True)
     turns = [(i, servers[(i + j) % len(servers)]) for i in range(load.rounds) for j in range(len(servers))]
     left = [(i, server) for i, server in turns if not records.find("round", server.name, i)]
-    with Progress(disable=not show_progress) as bar:
+    with bars(show_progress) as bar:
         task = bar.add_task("asking", total=len(left) * sum(len(dialogue.turns) for dialogue in dialogues))
         for server in servers:
             if any(server == other for _, other in left):

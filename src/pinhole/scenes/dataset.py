@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.progress import track
-
+from pinhole.progress import tracked
 from pinhole.scenes.clips import clip
 from pinhole.scenes.questions import KINDS, dialogue
 from pinhole.scenes.world import Scene, make_scene, render
@@ -38,16 +37,17 @@ def write_dialogues(
         frames: pictures of a dialogue; more than one are a clip, see `pinhole.scenes.clips.clip`.
 
     Raises:
-        ValueError: a number below 1, or kinds that there are not.
+        ValueError: a number below 1, or a split or kinds that there are not.
     """
     if min(count, turns, frames) < 1:
         raise ValueError(f"count, turns and frames are at least 1, got {count}, {turns} and {frames}")
     if kinds is not None and (not kinds or set(kinds) - KINDS.keys()):
         raise ValueError(f"kinds of questions are {', '.join(KINDS)}; got {', '.join(kinds) or 'none'}")
+    make_scene(split, 0)  # refuses a split that there is not, before anything is written
     (out / "images").mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
     index = 0
-    for _ in track(range(count), f"drawing {split} scenes", disable=not show_progress):
+    for _ in tracked(range(count), f"drawing {split} scenes", show_progress):
         while (questions := dialogue(scene := make_scene(split, index), turns, kinds=kinds)) is None:
             index += 1
         asked = [{"question": q.text, "answer": q.answer, "kind": q.kind} for q in questions]

@@ -9,6 +9,8 @@ from importlib.util import find_spec
 
 from transformers import AutoConfig
 
+from pinhole.loading import EMBEDDED
+from pinhole.registry import MethodSpec
 from pinhole.serving.reducer import Reducer
 from pinhole.serving.settings import KEY, Settings
 
@@ -26,10 +28,13 @@ def command(model: str, settings: Settings, flags: list[str]) -> list[str]:
 
     Raises:
         OSError: no such model.
-        ValueError: the model or the method cannot be served, or the flags have overrides of their own.
+        ValueError: the model or the method cannot be served or is not there, or the flags have overrides of their own.
     """
     if clash := [flag for flag in flags if re.match(r"--hf[-_]overrides\b", flag)]:
         raise ValueError(f"{clash[0]} is written here: for more overrides run `vllm serve`, see docs/serving.md")
+    if model == EMBEDDED:
+        raise ValueError("vLLM does not read the embedded model's weights: give a --model as published")
+    MethodSpec.parse(settings.method)  # before the model is looked for, perhaps on the hub
     config = AutoConfig.from_pretrained(model, trust_remote_code=False)
     overrides = settings.overrides(config.model_type)
     setattr(config, KEY, overrides[KEY])

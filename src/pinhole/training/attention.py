@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, ProcessorMixin
 
@@ -19,12 +15,13 @@ from pinhole.encoding import encode_turn
 from pinhole.families import family_of
 from pinhole.launch import Share
 from pinhole.loading import fingerprint
+from pinhole.progress import tracked
 from pinhole.training.recipe import Task
 from pinhole.transcript import Transcript
 
-T = TypeVar("T")
 Asked = tuple[Dialogue, str]
 """A dialogue, whose images are looked at, and a question about them."""
+LOOKING = "looking at the images"
 
 
 @torch.no_grad()
@@ -58,28 +55,22 @@ def attentions(task: Task, asked: list[Asked], cue: str) -> list[list[torch.Tens
         ValueError: the cache holds what another model or other data gave.
     """
     share = Share.of_launch(task.model)
+    shown = task.show_progress and share.rank == 0
     if task.cache is None:
-        return [attention_of(task.model, task.processor, *one, cue) for one in _shown(asked, share, task.show_progress)]
+        return [attention_of(task.model, task.processor, *one, cue) for one in tracked(asked, LOOKING, shown)]
     _claim(task, task.cache, share)
     files = [task.cache / _name(*one, cue) for one in asked]
     left = [i for i, file in enumerate(files) if not file.exists()]
     share.wait()  # until every process knows what is left, none writes
     each = -(-len(left) // share.count)
     mine = [left[i % len(left)] for i in range(share.rank * each, (share.rank + 1) * each)]  # as many in every process
-    for i in _shown(mine, share, task.show_progress):
+    for i in tracked(mine, LOOKING, shown):
         found = attention_of(task.model, task.processor, *asked[i], cue)
         partial = files[i].with_suffix(f".{share.rank}.part")
         save_file({str(number): a.contiguous() for number, a in enumerate(found)}, partial)
         partial.replace(files[i])
     share.wait()
     return [_read(file) for file in files]
-
-
-def _shown(items: Sequence[T], share: Share, wanted: bool) -> Iterable[T]:
-    """With a progress bar, in a terminal and in the first process."""
-    console = Console(stderr=True)
-    hidden = not wanted or share.rank > 0 or not console.is_terminal
-    return track(items, "looking at the images", console=console, transient=True, disable=hidden)
 
 
 def _claim(task: Task, cache: Path, share: Share) -> None:

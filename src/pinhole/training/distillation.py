@@ -11,9 +11,10 @@ import torch
 
 from pinhole.budget import Keep, check_keep
 from pinhole.reduction import Reduction
+from pinhole.training.error import TrainingError
 from pinhole.training.objectives import forward_kl, largest_column_sum, row_entropy
 from pinhole.training.on_dialogues import OnDialogues
-from pinhole.training.recipe import Part, Step, Task, TrainingError
+from pinhole.training.recipe import Part, Step, Task
 from pinhole.training.teacher import Teacher, answer_log_probs
 
 

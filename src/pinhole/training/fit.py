@@ -15,9 +15,9 @@ from pinhole.data import Dialogue
 from pinhole.families import family_of
 from pinhole.reduction import Reduction
 from pinhole.scope import Scope, ScopeOptions
+from pinhole.training.error import TrainingError
 from pinhole.training.examples import batch_of
 from pinhole.training.free_p import FreeP, Objective
-from pinhole.training.recipe import TrainingError
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from transformers import PreTrainedModel, ProcessorMixin
 
 from pinhole.data import Dialogue
 from pinhole.devices import input_device
+from pinhole.progress import bars
 from pinhole.registry import MethodSpec
+from pinhole.training.error import TrainingError
 from pinhole.training.examples import order
 from pinhole.training.memory import light_layers
 from pinhole.training.pace import Pace
 from pinhole.training.processes import Processes
-from pinhole.training.recipe import Part, Recipe, Step, Task, TrainingError
+from pinhole.training.recipe import Part, Recipe, Step, Task
 from pinhole.training.recipes import recipe_of
 from pinhole.training.settings import TrainSettings
 from pinhole.training.state import Run
@@ -125,7 +127,8 @@ def _descend(
     """Take the steps that are left behind `done`; log each, save some."""
     epochs = (order(recipe.size, settings.batch, epoch, settings.seed) for epoch in range(settings.epochs))
     batches = [indices for epoch in epochs for indices in epoch]
-    with _progress(show_progress and processes.is_first) as bar:
+    shown = show_progress and processes.is_first
+    with _progress(shown) as bar:
         task = bar.add_task("training", total=len(batches), completed=done, losses="")
         pace = Pace(len(batches) - done)
         for number, indices in enumerate(batches[done:], done + 1):
@@ -141,7 +144,7 @@ def _descend(
             run.log({"step": number, **losses, "grad_norm": float(norm), "lr": lr, "seconds": seconds})
             if number % settings.checkpoint_every == 0 or number == len(batches):
                 run.save(number, recipe, optimizer)
-            if (told := pace.told(len(indices), seconds)) and not bar.disable:
+            if (told := pace.told(len(indices), seconds)) and shown:
                 bar.console.print(told)
             bar.update(task, advance=1, losses=" ".join(f"{name} {value:.3f}" for name, value in losses.items()))
 
@@ -192,5 +195,5 @@ def _chunks(indices: list[int], size: int | None) -> Iterator[list[int]]:
 
 
 def _progress(show: bool) -> Progress:
-    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    return Progress(*columns, TextColumn("{task.fields[losses]}"), disable=not show)
+    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+    return bars(show, *columns, TimeRemainingColumn(), TextColumn("{task.fields[losses]}"))

@@ -17,10 +17,6 @@ from pinhole.registry import MethodSpec
 from pinhole.training.settings import TrainSettings
 
 
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message names the step and a remedy. Checkpoints are kept."""
-
-
 @dataclass(frozen=True, eq=False)
 class Task:
     """What is trained on what.

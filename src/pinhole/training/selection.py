@@ -11,8 +11,9 @@ from pinhole.families.parts import Visual
 from pinhole.methods.full import Full
 from pinhole.methods.visionselector import VisionSelector
 from pinhole.scope import Scope
+from pinhole.training.error import TrainingError
 from pinhole.training.on_dialogues import OnDialogues
-from pinhole.training.recipe import Part, Step, Task, TrainingError
+from pinhole.training.recipe import Part, Step, Task
 from pinhole.training.settings import TrainSettings
 from pinhole.training.soft_top_k import soft_top_k
 from pinhole.training.teacher import answer_log_probs

@@ -44,8 +44,10 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         micro_batch = 1 if self.micro_batch is None else self.micro_batch
-        if min(self.epochs, self.batch, micro_batch, self.checkpoint_every) < 1:
-            raise ValueError("epochs, batch, micro_batch and checkpoint_every are at least 1")
+        numbers = (self.epochs, self.batch, micro_batch, self.checkpoint_every)
+        if min(numbers) < 1:
+            told = "epochs, batch, micro_batch and checkpoint_every are at least 1, got {}, {}, {} and {}"
+            raise ValueError(told.format(*numbers))
         if min(self.lr, self.clip) <= 0:
             raise ValueError(f"lr and clip are above 0, got {self.lr} and {self.clip}")
         if self.precision not in ("no", "bf16"):

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from pinhole.budget import Keep
-from pinhole.compress import compress
+from pinhole.compression import compress
 from pinhole.decide import check_plan, check_scope, decide
 from pinhole.devices import input_device
 from pinhole.evaluation.contender import Contender, contenders, parse_specs
