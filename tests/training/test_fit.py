@@ -25,7 +25,7 @@ from pinhole.training.examples import batch_of
 from pinhole.training.fit import descend, fit_reduction
 from pinhole.training.free_p import FreeP, Objective
 from pinhole.training.objectives import forward_kl, largest_column_sum, row_entropy
-from pinhole.training.teacher import answer_log_probs
+from pinhole.training.teacher import answer_outputs
 
 CASES = [(name, modality) for name, animal in zoo.ZOO.items() for modality in animal.modalities]
 
@@ -199,8 +199,8 @@ def test_every_family_can_be_fitted(name, modality):
         assert (reduction.m, reduction.n) == (pinhole.kept_tokens(n, 0.25), n)
         with torch.no_grad():
             assert not torch.allclose(reduction.weights, drawn.reduce(visual.tokens).weights, atol=1e-9)
-    given, shrunk = answer_log_probs(family_of(model), inputs, method, family_of(model).encode(inputs)[0])
-    expected, _ = answer_log_probs(family_of(model), inputs, Full(), shrunk.visuals)
+    given = answer_outputs(family_of(model), inputs, method, family_of(model).encode(inputs)[0])
+    expected = answer_outputs(family_of(model), inputs, Full(), given.shrunk.visuals).log_probs
     kl = (expected.exp() * (expected - given)).sum(-1).mean()
     assert fit.kl_end == pytest.approx(kl.item(), rel=1e-4, abs=1e-7)
 

@@ -171,17 +171,22 @@ def test_the_teacher_says_what_the_plain_model_says_and_its_cache_repeats_it(emb
     with torch.no_grad():
         images, _ = family.encode(inputs)
         labels = inputs["labels"]
-        plain = model(**{k: v for k, v in inputs.items() if k != "labels"}).logits[:, :-1][labels[:, 1:] != -100]
-    assert torch.allclose(Teacher(family, None, "x")([0, 1, 2], inputs, images), plain.log_softmax(-1), atol=1e-5)
+        outputs = model(**{k: v for k, v in inputs.items() if k != "labels"}, output_hidden_states=True)
+    plain, states = (each[:, :-1][labels[:, 1:] != -100] for each in (outputs.logits, outputs.hidden_states[-1]))
+    log_probs, hidden = Teacher(family, None, "x")([0, 1, 2], inputs, images)
+    assert torch.allclose(log_probs, plain.log_softmax(-1), atol=1e-5)
+    assert torch.allclose(hidden, states, atol=1e-5)
     teacher = Teacher(family, tmp_path, "x")
     said = teacher([0, 1, 2], inputs, images)
-    assert torch.allclose(said.exp(), plain.softmax(-1), atol=1e-3)
+    assert torch.allclose(said[0].exp(), plain.softmax(-1), atol=1e-3)
+    assert torch.allclose(said[1], states, atol=1e-2)
     assert len(list(tmp_path.glob("*.safetensors"))) == 3
     repeated = teacher([0, 1, 2], inputs, [])
-    assert torch.equal(repeated, said)
+    assert all(map(torch.equal, repeated, said))
     part = batch_of(model, processor, dialogues[1:2])
     counts = (labels[:, 1:] != -100).sum(-1).tolist()
-    assert torch.equal(teacher([1], part, []), repeated[counts[0] : counts[0] + counts[1]])
+    second = slice(counts[0], counts[0] + counts[1])
+    assert all(map(torch.equal, teacher([1], part, []), (each[second] for each in repeated)))
     with pytest.raises(ValueError, match="on other data"):
         Teacher(family, tmp_path, "y")
 

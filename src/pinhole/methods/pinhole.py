@@ -32,9 +32,10 @@ class Pinhole(Learned, library_name="pinhole", license="apache-2.0"):
       something of its own and training shapes what counts as different.
     - **Keys** are K = Z W_k + F V_k, with Z = s (X - mean) and F where in the picture a token comes from (`places`);
       Q likewise, with W_q = W_k and V_q = V_k at the start.
-    - **Correction.** C = U h / s: h of width d_c comes from a transformer layer among the m kept tokens, of which each
-      tells its content, how its seed differs from it, its place, and the logarithm of how many tokens are like it. U is
-      0 at the start. A few far tokens are no fair sample of a picture; C lets the LLM read them as it would read all.
+    - **Correction.** C = U h / s: h of width d_c comes from a transformer layer in which the m kept tokens read each
+      other and the keys of all n; each tells its content, how its seed differs from it, its place, and the logarithm of
+      how many tokens are like it. U is 0 at the start. A few far tokens are no fair sample of a picture; C lets the LLM
+      read them as it would read all.
 
     Args:
         width: d, the width of the LLM that reads the tokens.
@@ -105,7 +106,7 @@ class Pinhole(Learned, library_name="pinhole", license="apache-2.0"):
         many = alike.softmax(0).sum(1, keepdim=True).log()
         kept = (Reduction.mix(p).apply(x).to(weights) - mean) * scale
         seen = (x[seeds].to(weights) - mean) * scale
-        h = self.mix(self.tell(torch.cat((kept, seen - kept, where[seeds], many), 1)))
+        h = self.mix(self.tell(torch.cat((kept, seen - kept, where[seeds], many), 1)), keys)
         return p, self.say(self.norm(h)) / scale
 
     def reduce(self, image: VisualTokens) -> Reduction:
@@ -123,5 +124,6 @@ class Pinhole(Learned, library_name="pinhole", license="apache-2.0"):
         d_c = self.d_c
         decided = n * (width + NUMBERS) * 2 * d_c + m * n * (2 * d_c + width)
         told = m * n * (d_c + width) + m * d_c * (2 * width + NUMBERS + 1)
-        corrected = told + m * d_c * (8 * d_c + 2 * m + width)
+        mixed = m * d_c * (10 * d_c + 2 * m + 2 * n) + n * 2 * d_c**2
+        corrected = told + mixed + m * d_c * width
         return 2 * (decided + corrected * self.correct)

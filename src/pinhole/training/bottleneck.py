@@ -31,7 +31,7 @@ from pinhole.training.curriculum import Curriculum
 from pinhole.training.examples import batch_of
 from pinhole.training.recipe import Part, Recipe, Step, Task, as_json, options_from
 from pinhole.training.settings import TrainSettings
-from pinhole.training.teacher import answer_log_probs
+from pinhole.training.teacher import answer_outputs
 
 ALL_LINEAR = "all-linear"
 _SAMPLED = 8
@@ -156,7 +156,7 @@ class Bottleneck(Recipe):
             visuals, _ = self._family.encode(inputs, self._entry.needs)
         cutting, scope = Cutting(self._family, self.method_at(step)), self._task.settings.scope
         with self._adapter.on(), self._chance(indices, step):
-            log_probs, _ = answer_log_probs(self._family, inputs, self._entry, visuals, scope, cutting)
+            log_probs = answer_outputs(self._family, inputs, self._entry, visuals, scope, cutting).log_probs
         labels = inputs["labels"][:, 1:]
         return {"answers": F.nll_loss(log_probs, labels[labels != -100], reduction="sum")}
 

@@ -15,7 +15,7 @@ from pinhole.methods.full import Full
 from pinhole.reduction import Reduction
 from pinhole.scope import Scope
 from pinhole.training.objectives import forward_kl, largest_column_sum, row_entropy
-from pinhole.training.teacher import answer_log_probs
+from pinhole.training.teacher import answer_outputs
 from pinhole.visual import VisualTokens
 
 
@@ -91,7 +91,7 @@ class Objective:
         check_scope(self._scope, family)
         with torch.no_grad():
             self._visuals, _ = family.encode(inputs)
-            self._expected, _ = answer_log_probs(family, inputs, Full(), self._visuals)
+            self._expected = answer_outputs(family, inputs, Full(), self._visuals).log_probs
 
     def __call__(self) -> tuple[dict[str, torch.Tensor], list[Reduction]]:
         """The loss and its terms, each of shape (), and P of each image.
@@ -99,14 +99,14 @@ class Objective:
         Raises:
             ValueError: no token of any image goes.
         """
-        given, shrunk = answer_log_probs(self._family, self._inputs, self.method, self._visuals, self._scope)
-        matrices = [reduction.matrix() for reduction in shrunk.reductions if reduction.weights is not None]
+        given = answer_outputs(self._family, self._inputs, self.method, self._visuals, self._scope)
+        matrices = [reduction.matrix() for reduction in given.shrunk.reductions if reduction.weights is not None]
         if not matrices:
             raise ValueError("every visual token is kept: there is nothing to fit at this keep")
         terms = {
-            "kl": forward_kl(self._expected, given),
+            "kl": forward_kl(self._expected, given.log_probs),
             "entropy": torch.stack([row_entropy(p) for p in matrices]).mean(),
             "collapse": torch.stack([largest_column_sum(p) for p in matrices]).mean(),
         }
         loss = torch.stack([self._weights[name] * term.to(terms["kl"]) for name, term in terms.items()]).sum()
-        return {"loss": loss, **terms}, shrunk.reductions
+        return {"loss": loss, **terms}, given.shrunk.reductions

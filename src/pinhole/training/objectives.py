@@ -16,6 +16,17 @@ def forward_kl(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
     return F.kl_div(student, teacher, log_target=True, reduction="batchmean")
 
 
+def hidden_distance(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
+    """|h - h'|^2 / |h|^2, the mean over answer tokens.
+
+    Args:
+        teacher: (T, d) hidden states h of the uncompressed model.
+        student: (T, d) hidden states h' of the compressed model.
+    """
+    teacher, student = teacher.float(), student.float()
+    return ((teacher - student).square().sum(-1) / teacher.square().sum(-1).clamp_min(1e-12)).mean()
+
+
 def relevance_kl(target: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:
     """KL(R_v* || f), the mean over images, in nats: the explainability compressor's (ICLR 2026, arXiv 2506.01097).
 

@@ -16,7 +16,7 @@ from pinhole.training.on_dialogues import OnDialogues
 from pinhole.training.recipe import Part, Step, Task
 from pinhole.training.settings import TrainSettings
 from pinhole.training.soft_top_k import soft_top_k
-from pinhole.training.teacher import answer_log_probs
+from pinhole.training.teacher import answer_outputs
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Selection(OnDialogues):
         with torch.no_grad():
             visuals, _ = self._family.encode(inputs, self._method.needs)
         masked, hardness = zip(*map(self._masked, visuals), strict=True)
-        log_probs, _ = answer_log_probs(self._family, inputs, Full(), list(masked))
+        log_probs = answer_outputs(self._family, inputs, Full(), list(masked)).log_probs
         labels = inputs["labels"][:, 1:]
         return {
             "answers": F.nll_loss(log_probs, labels[labels != -100], reduction="sum"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,34 @@ from pinhole.scope import Scope
 from pinhole.shrink import Shrunk, shrink
 
 
-def answer_log_probs(
+_HELD = ["log_probs", "hidden"]
+"""What the cache has of every dialogue."""
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerOutputs:
+    """What the LLM makes of a batch at its T answer tokens, in the order of the labels.
+
+    Attributes:
+        log_probs: (T, V) of the vocabulary, in float32 or better.
+        hidden: (T, d), what the output head reads.
+        shrunk: the batch as the LLM read it.
+    """
+
+    log_probs: torch.Tensor
+    hidden: torch.Tensor
+    shrunk: Shrunk
+
+
+def answer_outputs(
     family: Family,
     inputs: dict[str, Any],
     method: InputMethod,
     visuals: list[Visual],
     scope: Scope | None = None,
     cutting: Cutting | None = None,
-) -> tuple[torch.Tensor, Shrunk]:
-    """Log-probabilities (T, V) at the T answer tokens of a batch, in the order of its labels, and what was shrunk.
+) -> AnswerOutputs:
+    """One forward pass over a batch with `labels`.
 
     The vocabulary's logits are computed where answers are and nowhere else. With `cutting`, tokens leave between the
     LLM's layers too.
@@ -41,12 +61,14 @@ def answer_log_probs(
             stack.enter_context(cutting.attached())
             cutting.begin(shrunk.inputs)
         hidden = family.model.base_model(**arguments, use_cache=False).last_hidden_state
-    logits = family.model.get_output_embeddings()(hidden[:, :-1][labels[:, 1:] != -100])
-    return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32)), shrunk
+    hidden = hidden[:, :-1][labels[:, 1:] != -100]
+    logits = family.model.get_output_embeddings()(hidden)
+    log_probs = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    return AnswerOutputs(log_probs, hidden, shrunk)
 
 
 class Teacher:
-    """The uncompressed model's log-probabilities, from the cache where they are there.
+    """The uncompressed model's log-probabilities and hidden states, from the cache where they are there.
 
     Args:
         family: of the frozen model.
@@ -62,23 +84,34 @@ class Teacher:
         if cache is None:
             return
         cache.mkdir(parents=True, exist_ok=True)
-        source = {"model": fingerprint(family.model), "data": data}
+        source = {"model": fingerprint(family.model), "data": data, "holds": _HELD}
         described = cache / "source.json"
         if described.exists() and json.loads(described.read_text()) != source:
-            raise ValueError(f"{cache} caches another model's outputs, or outputs on other data: give another folder")
+            raise ValueError(
+                f"{cache} caches another model's outputs, outputs on other data, or those of another version of "
+                "Pinhole: give another folder"
+            )
         described.write_text(json.dumps(source) + "\n")
 
     @torch.no_grad()
-    def __call__(self, names: list[int], inputs: dict[str, Any], visuals: list[Visual]) -> torch.Tensor:
-        """Log-probabilities (T, V) for a batch; `names` are its dialogues' numbers in the data set."""
+    def __call__(
+        self, names: list[int], inputs: dict[str, Any], visuals: list[Visual]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probabilities (T, V) and hidden states (T, d) of a batch; `names` are its dialogues' numbers in the data."""
         device = inputs["labels"].device
         files = [self._cache / f"{name:08d}.safetensors" for name in names] if self._cache else []
         if files and all(file.exists() for file in files):
-            return torch.cat([load_file(file)["log_probs"] for file in files]).to(device).float()
-        result, _ = answer_log_probs(self._family, inputs, Full(), visuals)
+            parts = [load_file(file) for file in files]
+            log_probs, hidden = (torch.cat([part[name] for part in parts]).to(device).float() for name in _HELD)
+            return log_probs, hidden
+        result = answer_outputs(self._family, inputs, Full(), visuals)
+        held = [result.log_probs, result.hidden]
         counts = (inputs["labels"][:, 1:] != -100).sum(-1).tolist()
-        for file, part in zip(files, result.split(counts), strict=False):
+        for file, *parts in zip(files, *(each.split(counts) for each in held), strict=False):
             partial = file.with_suffix(".part")
-            save_file({"log_probs": part.half().cpu().contiguous()}, partial)
+            tensors = (part.half().cpu().contiguous() for part in parts)
+            save_file(dict(zip(_HELD, tensors, strict=True)), partial)
             partial.replace(file)
-        return result.half().float() if files else result  # as the cache will give it: a resumed run is the same run
+        # as the cache will give it: a resumed run is the same run
+        log_probs, hidden = (each.half().float() if files else each for each in held)
+        return log_probs, hidden
