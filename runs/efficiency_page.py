@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from pinhole.benchmark.growth import QUADRATIC
-from pinhole.benchmark.table import refusals, tables
+from pinhole.benchmark.table import milliseconds, refusals, tables
 from pinhole.evaluation.provenance import stated
 from pinhole.load.table import table as of_servers
-from pinhole.view.cells import NONE, count, method_label, percent, quantity
+from pinhole.nearest import ROWS
+from pinhole.view.cells import NONE, count, labels, method_label, percent, quantity
 from pinhole.view.table import Table, as_markdown
 
 ROOT = Path(__file__).parents[1]
@@ -69,6 +70,7 @@ CHOICES = """## What makes it fast
   default; `--attention` chooses others).
 - MetaCompress reads X once to normalise it and once to project it, a block of rows at a time: keys and queries are one
   product, queries are pooled behind it, E_pos is made from two small tables, and P X is one product in X's precision.
+- Merged tokens are sums of a few: P holds only what is not 0, and P X is one pass over the tokens that are summed.
 - A method inside the LLM asks for the attention of one row, or of a few; no attention map is made, the layers keep
   their kernel, and a layer behind a cut holds keys and values of its own tokens only.
 - On a CPU the output head gets the last token as a tensor of its own: of a view PyTorch would first copy the head's
@@ -80,9 +82,11 @@ CHOICES = """## What makes it fast
 - In later turns only the new words are read, whatever the method; methods that decide anew at every turn
   (`turns=each`) pay with a prefill of the whole dialogue."""
 
-ORDERS = """No method takes memory that grows with the square of the number of visual tokens n but those whose papers
-do: {names}. A test records the largest tensor that each makes. P itself has m x n numbers where tokens are mixed, so
-that at a fixed share m / n the methods that mix grow with the square too, as MetaCompress does by definition."""
+ORDERS = """No method takes memory that grows with the square of the number of visual tokens n but those that need it:
+{names}. A test records the largest tensor that each makes. Where tokens are merged (Spatial, ToMe, PruMerge, VisionZip,
+what SparseVLM recycles), only the weights that are not 0 are held, and P X takes time for these alone. What is compared
+to find them is compared in blocks of {block} rows, so that memory grows with n where the share m / n is fixed, which a
+test holds too. MetaCompress mixes every token into each kept one: its P has m x n numbers by definition."""
 
 
 def read(name: str) -> dict[str, Any] | None:
@@ -104,7 +108,20 @@ def benchmark(results: dict[str, Any], script: str) -> list[str]:
     parts = [f"## {results['model']}, {'GPU' if results['device'] == 'cuda' else 'CPU'}", about]
     for title, table in tables(results).items():
         parts += [f"**{title}**", as_markdown(table)]
-    return parts + refusals(results)
+    return parts + where(results) + refusals(results)
+
+
+def where(results: dict[str, Any]) -> list[str]:
+    """What the time to the first token is spent on, stage by stage."""
+    rows, cells = results["rows"], []
+    for row, label in zip(rows, labels(rows), strict=True):
+        first, encoder, own = (row["ms"][name]["median"] for name in ("ttft", "encoder", "method"))
+        cells.append([label, f"{milliseconds(first)} ms", *(percent(part / first) for part in (encoder, own))])
+        cells[-1].append(percent(max(0.0, first - encoder - own) / first))
+    return [
+        "**What remains of the time to the first token**",
+        as_markdown(Table(["Method", "First token", "Encoder", "Own work", "The LLM, and everything else"], [cells])),
+    ]
 
 
 def profiles(results: dict[str, Any], script: str) -> list[str]:
@@ -118,10 +135,15 @@ def profiles(results: dict[str, Any], script: str) -> list[str]:
         + [percent(share[name]) if name in share else NONE for share in shares]
         for name in names
     ]
-    header = ["Operation", *(method_label(row["method"]) for row in rows)]
+    header = ["Operation", *(f"{method_label(row['method'])}, {milliseconds(row['ms'])} ms" for row in rows)]
+    most = []
+    for row in rows:
+        top = max(row["operations"][:-1], key=lambda one: one["share"])
+        most.append(f"{method_label(row['method'])} `{top['operation']}` ({percent(top['share'])})")
     return [
         f"### Where the time to the first token goes: {results['model']}",
-        stated(script, results),
+        f"What takes longest: under {', under '.join(most)}. Keep {results['keep']:g}, {results['dtype']}, one call "
+        f"each, under a profiler. {stated(script, results)}",
         as_markdown(Table(header, [cells])),
     ]
 
@@ -130,14 +152,21 @@ def scaling(results: dict[str, Any], script: str, picture: str) -> list[str]:
     """How the methods' own work grows."""
     cells = []
     for row in results["rows"]:
-        last = row["points"][-1]
-        steep = [NONE if row[name] is None else f"{row[name]:.1f}" for name in ("ms_slope", "peak_slope")]
+        last, power, paper = row["points"][-1], row["power"], row["paper"]
         peak = NONE if not last["peak_bytes"] else quantity(last["peak_bytes"], "B")
-        cells.append([method_label(row["method"]), count(last["n"]), f"{last['ms']:,.1f} ms", steep[0], peak, steep[1]])
-    header = ["Method", "Visual tokens at most", "Own work", "Power of n", "Peak memory", "Power of n"]
+        time, memory = (
+            f"{NONE if power[name] is None else f'{power[name]:.1f}'} [{paper[name]}]" for name in ("ms", "peak_bytes")
+        )
+        cells.append([method_label(row["method"]), count(last["n"]), f"{last['ms']:,.1f} ms", time, peak, memory])
+    header = ["Method", "Visual tokens at most", "Own work", "Power [paper's]", "Peak memory", "Power [paper's]"]
+    faster = [method_label(row["method"]) for row in results["rows"] if row["faster"]]
+    verdict = "none grows faster than its paper says"
+    if faster:
+        verdict = f"**{', '.join(faster)}** grow faster than their papers say"
     return [
         f"![Own work against the number of visual tokens](images/{picture})",
-        f"{results['width']:,} wide, keep {results['keep']:g}. {stated(script, results)}",
+        f"{results['width']:,} wide, keep {results['keep']:g}; powers of n fitted to the three largest counts; "
+        f"{verdict}. {stated(script, results)}",
         as_markdown(Table(header, [cells])),
     ]
 
@@ -210,8 +239,8 @@ def page() -> str:
         if found := read(f"profile_{kind}"):
             parts += profiles(found, script)
     parts += ["## Growth with the number of visual tokens"]
-    labels = {name: method_label(name) for name in QUADRATIC}
-    parts.append(ORDERS.format(names=", ".join(f"{labels[name]} ({what})" for name, what in QUADRATIC.items())))
+    told = ", ".join(f"{method_label(name)} ({what})" for name, what in QUADRATIC.items())
+    parts.append(ORDERS.format(names=told, block=ROWS))
     for kind in ("gpu", "cpu"):
         if found := read(f"scaling_{kind}"):
             parts += scaling(found, f"runs/efficiency_{kind}.sh", f"scaling_{kind}.svg")

@@ -28,8 +28,8 @@ SHOWN = 8
 """Operations that are named; the rest is summed up."""
 
 
-def operations(subject: Subject, rival: Contender) -> list[dict[str, Any]]:
-    """What takes longest, with its share of all."""
+def profiled(subject: Subject, rival: Contender) -> dict[str, Any]:
+    """Milliseconds up to the first token, and the operations that take longest, with their shares of it."""
 
     def first_token() -> None:
         Session(subject.model, rival.methods).ask(subject.first, max_new_tokens=1, do_sample=False)
@@ -47,7 +47,7 @@ def operations(subject: Subject, rival: Contender) -> list[dict[str, Any]]:
     ranked = sorted(times.items(), key=lambda item: -item[1][0])
     named = [{"operation": name, "share": time / total, "calls": calls} for name, (time, calls) in ranked[:SHOWN]]
     rest = {"operation": "the rest", "share": 1 - sum(row["share"] for row in named), "calls": None}
-    return [*named, rest]
+    return {"method": rival.name, "ms": total / 1000, "operations": [*named, rest]}
 
 
 def main() -> None:
@@ -57,17 +57,20 @@ def main() -> None:
     parser.add_argument("--shape", default="llava-1.5-7b:layers=4")
     parser.add_argument("--methods", nargs="+", default=["full", "sample", "metacompress"])
     parser.add_argument("--keep", type=parse_keep, default=0.1)
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
     parser.add_argument("--out", type=Path, default=root / "docs" / "results" / f"profile_{kind}.json")
     given = parser.parse_args()
-    subject = subject_of_shape(given.shape, Lengths(turns=1))
+    subject = subject_of_shape(given.shape, Lengths(turns=1), given.dtype)
     if subject is None:
         raise SystemExit(f"error: {given.shape!r} is no named architecture")
     rivals, _ = admitted(subject, Compared(tuple(given.methods), (given.keep,)))
-    rows = [{"method": rival.name, "operations": operations(subject, rival)} for rival in rivals]
-    about = {"commit": commit(), "versions": versions(), "hardware": hardware()}
+    rows = [profiled(subject, rival) for rival in rivals]
+    dtype = str(subject.model.dtype).removeprefix("torch.")
+    about = {"dtype": dtype, "commit": commit(), "versions": versions(), "hardware": hardware()}
     given.out.parent.mkdir(parents=True, exist_ok=True)
     save(given.out, {"model": given.shape, "keep": given.keep, **about, "rows": rows})
     for row in rows:
+        console.print(f"{row['method']:14} {row['ms']:,.1f} ms")
         for one in row["operations"]:
             console.print(f"{row['method']:14} {100 * one['share']:5.1f} %  {one['operation']}")
 

@@ -3,17 +3,22 @@
     python runs/scaling.py [--out docs/results/scaling.json] [--keep 0.1] [--limit 10] [--methods ...]
 
 Every method decides on random tokens, 1024 wide, and random cues, and P X is formed; methods inside the LLM are put to
-their first cut. Times are medians of three calls after one that warms up; memory is the most that is taken beyond the
-tokens and cues. A method is not asked about more tokens once a call took longer than the limit, in seconds. It goes on
+their first cut. Times are medians of three calls after one that warms up, of more where they are short; memory is the
+most that is taken beyond the tokens and cues. A method is not asked about more tokens where a call would take longer
+than the limit, in seconds, if its time went on growing as its paper's does. Powers of n are fitted to the three largest
+counts. Where both steps between these are steeper than the paper's power and a half, and the last call took longer than
+a copy of the tokens, the script ends with an error that says so; called again it measures that method anew. It goes on
 where it was stopped and draws docs/images/scaling.svg beside docs/results/scaling.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from pinhole.benchmark.clock import Clock
-from pinhole.benchmark.growth import QUADRATIC, Noise, Sizes, own_work
+from pinhole.benchmark.growth import LINEAR, PAPERS, QUADRATIC, Noise, Sizes, own_work
 from pinhole.benchmark.memory import peak_bytes
 from pinhole.commands.output import console
 from pinhole.evaluation.provenance import commit, hardware, versions
@@ -35,32 +40,75 @@ from pinhole.view.plot import INK, MUTED, spread
 
 COUNTS = (144, 288, 576, 1152, 2304, 4608, 9216, 16384)
 TICKS = (144, 576, 2304, 16384)
-REPEATS = 3
-STEEP = {"ms": "ms_slope", "peak_bytes": "peak_slope"}
+REPEATS, MOST, WHILE = 3, 50, 0.2
+"""Calls that are timed, at least, at most, and for how many seconds where that allows more of them."""
 HUES = {True: "#d55e00", False: "#0072b2"}
-"""Of methods whose papers take memory for all pairs of tokens, and of the others."""
+"""Of methods that take memory for all pairs of tokens, and of the others."""
+TOLERANCE = 0.5
+"""How far a power may be above the paper's: what is smaller, small counts can do."""
 
 
 def measured(method: Method, n: int, device: torch.device) -> dict[str, Any]:
     """Milliseconds and bytes of one method on n tokens."""
     gpus = {device} if device.type == "cuda" else set()
     dtype = torch.bfloat16 if gpus else torch.float32
-    work = own_work(method, n, Noise(device, dtype, Sizes()))
+    noise = Noise(device, dtype, Sizes())
+    work = own_work(method, n, noise)
     clock = Clock(gpus)
-    reduction = work()
-    seconds = [clock.seconds(work) for _ in range(REPEATS)]
+    tokens = noise.numbers(n, noise.sizes.width)
+    work()
     return {
         "n": n,
-        "kept": reduction.m,
-        "ms": 1000 * statistics.median(seconds),
+        "kept": work().m,
+        "ms": median_ms(work, clock),
+        "copy_ms": median_ms(tokens.clone, clock),
         "peak_bytes": peak_bytes(gpus, work),
     }
 
 
+def median_ms(work: Callable[[], object], clock: Clock) -> float:
+    """Milliseconds of a call."""
+    seconds = [clock.seconds(work)]
+    while len(seconds) < REPEATS or (sum(seconds) < WHILE and len(seconds) < MOST):
+        seconds.append(clock.seconds(work))
+    return 1000 * statistics.median(seconds)
+
+
+def largest(points: list[dict[str, Any]], name: str) -> list[tuple[float, float]]:
+    """Logarithms of n and of a quantity at the three largest counts at which it is known."""
+    return [(math.log(point["n"]), math.log(point[name])) for point in points if point[name]][-3:]
+
+
 def slope(points: list[dict[str, Any]], name: str) -> float | None:
     """The power of n with which a quantity grows, fitted to the three largest counts; None where it is not known."""
-    known = [(math.log(point["n"]), math.log(point[name])) for point in points if point[name]][-3:]
+    known = largest(points, name)
     return statistics.linear_regression(*zip(*known, strict=True)).slope if len(known) > 1 else None
+
+
+def is_steeper(points: list[dict[str, Any]], name: str, power: int) -> bool:
+    """Whether a quantity grows faster than a power of n, from each of the three largest counts to the next.
+
+    In one step it may: what no longer fits into a cache, or into memory that the process has, takes longer at once.
+    """
+    steps = itertools.pairwise(largest(points, name))
+    slopes = [(high - low) / (more - some) for (some, low), (more, high) in steps]
+    return len(slopes) > 1 and min(slopes) > power + TOLERANCE
+
+
+def grown(name: str, points: list[dict[str, Any]]) -> dict[str, Any]:
+    """How a method's time and memory grow, how its paper's do, and which of ours do so faster."""
+    time, memory = PAPERS.get(name, LINEAR)
+    paper = {"ms": time, "peak_bytes": memory}
+    powers = {quantity: slope(points, quantity) for quantity in paper}
+    faster = [quantity for quantity, power in paper.items() if is_steeper(points, quantity, power)]
+    if points[-1]["ms"] < points[-1]["copy_ms"]:  # then caches decide how it grows
+        faster = [quantity for quantity in faster if quantity != "ms"]
+    return {"power": powers, "paper": paper, "faster": faster}
+
+
+def is_beyond(limit: float, last: dict[str, Any], n: int, power: int) -> bool:
+    """Whether a call on n tokens would take longer than the limit, told by the last count and a power of n."""
+    return last["ms"] * (n / last["n"]) ** power > 1000 * limit
 
 
 def measure(names: list[str], keep: float, limit: float, out: Path) -> dict[str, Any]:
@@ -71,7 +119,7 @@ def measure(names: list[str], keep: float, limit: float, out: Path) -> dict[str,
     if out.exists() and all((before := json.loads(out.read_text())).get(name) == about[name] for name in about):
         results = before
     for name in names:
-        if any(row["method"] == name for row in results["rows"]):
+        if any(row["method"] == name and not row["faster"] for row in results["rows"]):
             continue
         given = keep if "keep" in settings_of(class_of(name)) else None
         method = MethodSpec.parse(name).build(Sizes().width, given)
@@ -79,15 +127,26 @@ def measure(names: list[str], keep: float, limit: float, out: Path) -> dict[str,
             method.to(device)
         points: list[dict[str, Any]] = []
         for n in COUNTS:
-            points.append(measured(method, n, device))
-            if points[-1]["ms"] > 1000 * limit:
+            if points and is_beyond(limit, points[-1], n, PAPERS.get(name, LINEAR).time):
                 break
-        row = {"method": name, "quadratic": name in QUADRATIC, "points": points}
-        row |= {"ms_slope": slope(points, "ms"), "peak_slope": slope(points, "peak_bytes")}
-        results["rows"].append(row)
+            points.append(measured(method, n, device))
+        row = {"method": name, "quadratic": name in QUADRATIC, "points": points, **grown(name, points)}
+        results["rows"] = [other for other in results["rows"] if other["method"] != name] + [row]
         save(out, results)
-        console.print(f"{name}: {points[-1]['ms']:,.1f} ms at {points[-1]['n']:,} tokens")
+        console.print(told(row), soft_wrap=True)
     return results
+
+
+def told(row: dict[str, Any]) -> str:
+    """A line about a method."""
+    last = row["points"][-1]
+    parts = [f"{row['method']}: {last['ms']:,.1f} ms at {last['n']:,} tokens"]
+    for quantity, name in (("ms", "time"), ("peak_bytes", "memory")):
+        power = row["power"][quantity]
+        if power is not None:
+            too_fast = ", FASTER THAN THE PAPER'S" * (quantity in row["faster"])
+            parts.append(f"{name} n^{power:.2f} (paper {row['paper'][quantity]}{too_fast})")
+    return "; ".join(parts)
 
 
 def draw(results: dict[str, Any]) -> Figure:
@@ -116,7 +175,8 @@ def draw(results: dict[str, Any]) -> Figure:
         wanted = [(math.log(value) - low) / (high - low) for value, _, _ in lines]
         for (_, row, style), place in zip(lines, spread(wanted, [0.034] * len(lines)), strict=True):
             axes.plot([1.04], [place], transform=axes.transAxes, clip_on=False, **style)
-            words = f"{method_label(row['method'])}" + (f"  n^{row[STEEP[name]]:.1f}" if row[STEEP[name]] else "")
+            power = row["power"][name]
+            words = method_label(row["method"]) + (f"  n^{power:.1f}" if power else "")
             axes.text(1.065, place, words, transform=axes.transAxes, va="center", fontsize=8, color=INK)
     return figure
 
@@ -136,6 +196,8 @@ def main() -> None:
         results = measure(given.methods, given.keep, given.limit, given.out)
     given.picture.parent.mkdir(parents=True, exist_ok=True)
     draw(results).savefig(given.picture, format="svg", metadata={"Date": None})
+    if faster := [told(row) for row in results["rows"] if row["faster"]]:
+        raise SystemExit("these grow faster than their papers say:\n" + "\n".join(faster))
 
 
 if __name__ == "__main__":

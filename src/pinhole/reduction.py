@@ -138,7 +138,7 @@ class Reduction:
 
     def reorder(self, order: torch.Tensor) -> Reduction:
         """The same kept tokens in another order: `order` (m,) holds the number of each row."""
-        return self.then(Reduction(self.m, indices=order))
+        return self.then(Reduction(self.m, indices=order.to(self._by_row.device)))
 
     def then(self, later: Reduction) -> Reduction:
         """This reduction, then another of what it kept: one reduction of the n tokens, P' P.
@@ -181,7 +181,7 @@ class Reduction:
     @property
     def m(self) -> int:
         """Visual tokens after."""
-        return len(next(each for each in (self.sizes, self.indices, self.weights) if each is not None))
+        return len(self._by_row)
 
     @property
     def anchors(self) -> torch.Tensor:
@@ -227,7 +227,7 @@ class Reduction:
         if self.weights is None:
             return x[self.indices]
         if self.indices is None or self.sizes is None:
-            # a CPU without 16-bit products takes a hundred times as long for one
+            # without AVX-512 a CPU takes a hundred times as long for this product in 16 bits
             dtype = torch.promote_types(x.dtype, torch.float32) if x.device.type == "cpu" else x.dtype
             return (self.weights.to(dtype) @ x.to(dtype)).to(x.dtype)
         # sums in float32 without a copy of the rows, and on a GPU, unlike index_add, the same in every run
@@ -241,6 +241,11 @@ class Reduction:
             return self.weights
         rows, columns, weights = self._entries()
         return weights.new_zeros(self.m, self.n).index_put((rows, columns), weights)
+
+    @property
+    def _by_row(self) -> torch.Tensor:
+        """That of its tensors which has an entry for each kept token."""
+        return next(each for each in (self.sizes, self.indices, self.weights) if each is not None)
 
     def _entries(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Row, column and weight of everything in P that is not 0, row by row; not of a mixture."""

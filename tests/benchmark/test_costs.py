@@ -19,6 +19,7 @@ from pinhole.budget import Budget, kept_tokens
 from pinhole.evaluation.contender import Contender, contenders
 from pinhole.methods.metacompress import MetaCompress
 from pinhole.methods.sample import Sample
+from pinhole.reduction import Reduction
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,18 @@ def test_a_methods_own_work_is_that_of_its_formula(subject):
     [contender] = contenders(["metacompress"], [0.1], subject.family.shape)
     cost = cost_of(subject, contender)
     assert cost["flops"]["method"] == cost["analytic"]["flops"]["method"] == MetaCompress(128).flops(144, 14, 128)
+
+
+def test_a_merge_counts_what_is_added_up(subject):
+    rows, columns = torch.tensor([0, 0, 1]), torch.tensor([4, 2, 2])
+    merged, x = Reduction.merge(rows, columns, 2, 5), torch.ones(5, 7)
+    for needs in (False, True):
+        with flop_counter() as counter, torch.set_grad_enabled(needs):
+            merged.apply(x.requires_grad_(needs))
+        assert counter.get_total_flops() == 2 * 3 * 7
+    [contender] = contenders(["spatial"], [0.1], subject.family.shape)
+    cost = cost_of(subject, contender)
+    assert cost["flops"]["method"] == cost["analytic"]["flops"]["method"] == 2 * 144 * 128
 
 
 def test_picking_tokens_costs_nothing_and_cues_cost_something(subject):

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from pinhole.benchmark.growth import PAPERS, QUADRATIC
 from pinhole.benchmark.run import Compared, admitted
 from pinhole.benchmark.subject import Lengths, subject_of_shape
+from pinhole.registry import METHODS
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,14 +31,33 @@ def test_every_result_gets_its_tables(tmp_path, monkeypatch):
     made = {"commit": "0123456789abcdef", "versions": {"torch": "1", "transformers": "2"}}
     made["hardware"] = {"cpu": "C", "cores": 2, "threads": 2, "gpu": None}
     point = {"n": 144, "kept": 14, "ms": 1.5, "peak_bytes": None}
-    row = {"method": "sample", "quadratic": False, "points": [point], "ms_slope": None, "peak_slope": 1.0}
+    row = {"method": "sample", "quadratic": False, "points": [point], "faster": []}
+    row |= {"power": {"ms": None, "peak_bytes": 1.04}, "paper": {"ms": 1, "peak_bytes": 1}}
     (tmp_path / "scaling_cpu.json").write_text(json.dumps({**made, "width": 1024, "keep": 0.1, "rows": [row]}))
-    one = {"method": "full", "operations": [{"operation": "aten::mm", "share": 0.75, "calls": 3}]}
-    (tmp_path / "profile_cpu.json").write_text(json.dumps({**made, "model": "tiny", "rows": [one]}))
+    operations = [{"operation": name, "share": 0.5 * share, "calls": 3} for name, share in (("mm", 1.5), ("rest", 0.5))]
+    one = {"method": "full", "ms": 12.25, "operations": operations}
+    profile = {**made, "model": "tiny", "keep": 0.1, "dtype": "float32", "rows": [one]}
+    (tmp_path / "profile_cpu.json").write_text(json.dumps(profile))
     text = page()
-    assert "| Sample | 144 | 1.5 ms | – | – | 1.0 |" in text
-    assert "| `aten::mm` | 75.0 % |" in text
+    assert "| Sample | 144 | 1.5 ms | – [1] | – | 1.0 [1] |" in text
+    assert "none grows faster than its paper says" in text
+    assert "| Operation | Full, 12.2 ms |" in text
+    assert "under Full `mm` (75.0 %). Keep 0.1, float32" in text
+    assert "| `mm` | 75.0 % |" in text
     assert "commit `0123456789` on C, 2 cores" in text
+    (tmp_path / "scaling_cpu.json").write_text(
+        json.dumps({**made, "width": 1024, "keep": 0.1, "rows": [{**row, "faster": ["ms"]}]})
+    )
+    assert "**Sample** grow faster than their papers say" in page()
+
+
+def test_what_remains_of_the_first_token_is_told_by_stage():
+    spread = {"ttft": 200.0, "encoder": 50.0, "method": 10.0}
+    row = {"method": "sample", "settings": {}, "keep": 0.1, "ms": {name: {"median": v} for name, v in spread.items()}}
+    whole = {**row, "method": "full", "keep": 1.0, "ms": {**row["ms"], "encoder": {"median": 195.0}}}
+    [_, table] = script("efficiency_page")["where"]({"rows": [row, whole]})
+    assert "| Sample | 200 ms | 25.0 % | 5.0 % | 70.0 % |" in table
+    assert "| Full | 200 ms | 97.5 % | 5.0 % | 0.0 % |" in table, "times of two runs may be more than that of a third"
 
 
 def test_growth_is_the_power_of_n():
@@ -47,10 +68,64 @@ def test_growth_is_the_power_of_n():
     assert slope(points[:1], "ms") is None
 
 
+def test_growth_above_the_papers_is_told_apart():
+    grown = script("scaling")["grown"]
+    points = [{"n": n, "ms": 1e-3 * n**2, "copy_ms": 150.0, "peak_bytes": 9 * n**1.4} for n in (100, 200, 400)]
+    linear, quadratic = grown("sample", points), grown("tome", points)
+    assert linear["power"] == quadratic["power"] == {"ms": pytest.approx(2), "peak_bytes": pytest.approx(1.4)}
+    assert (linear["faster"], quadratic["faster"]) == (["ms"], [])
+    assert (linear["paper"], quadratic["paper"]) == ({"ms": 1, "peak_bytes": 1}, {"ms": 2, "peak_bytes": 2})
+    assert grown("sample", [{**point, "copy_ms": 170.0} for point in points])["faster"] == [], "faster than a copy"
+    told = script("scaling")["told"]({"method": "sample", "points": points, **linear})
+    assert "sample: 160.0 ms at 400 tokens; time n^2.00 (paper 1, FASTER THAN THE PAPER'S); memory n^1.40 (p" in told
+
+
+def test_one_jump_is_no_growth():
+    is_steeper = script("scaling")["is_steeper"]
+    points = [{"n": n, "ms": ms} for n, ms in ((50, 9.0), (100, 1.0), (200, 8.0), (400, 16.0))]
+    assert not is_steeper(points, "ms", 1)
+    assert is_steeper([*points, {"n": 800, "ms": 128.0}], "ms", 0)
+    assert not is_steeper(points[-2:], "ms", 0), "of two counts there is one step alone"
+
+
+def test_a_call_that_would_take_too_long_is_not_made():
+    is_beyond = script("scaling")["is_beyond"]
+    assert not is_beyond(4.0, {"n": 100, "ms": 1000}, 200, 2)
+    assert is_beyond(3.9, {"n": 100, "ms": 1000}, 200, 2)
+
+
+def test_the_papers_that_growth_knows_are_those_of_methods():
+    assert PAPERS.keys() <= METHODS.keys()
+    assert QUADRATIC.keys() <= {name for name, power in PAPERS.items() if power.memory == 2}
+
+
+def test_scaling_ends_with_an_error_where_a_method_grows_faster_and_measures_that_anew(tmp_path, monkeypatch):
+    names = script("scaling")
+    called = []
+
+    def measured(method, n, _device):
+        called.append((method.name, n))
+        power = 2 if len(called) <= 3 else 1
+        return {"n": n, "kept": 1, "ms": 1e-3 * n**power, "copy_ms": 0.0, "peak_bytes": None}
+
+    arguments = ["scaling.py", "--methods", "sample", "random", "--out", str(tmp_path / "s.json")]
+    monkeypatch.setattr("sys.argv", [*arguments, "--picture", str(tmp_path / "s.svg")])
+    monkeypatch.setitem(names["main"].__globals__, "COUNTS", (16, 32, 64))
+    monkeypatch.setitem(names["main"].__globals__, "measured", measured)
+    with pytest.raises(SystemExit, match=r"grow faster than their papers say:\nsample: .* FASTER"):
+        names["main"]()
+    assert (tmp_path / "s.svg").exists()
+    names["main"]()
+    assert called == [("sample", n) for n in (16, 32, 64)] + [
+        (name, n) for name in ("random", "sample") for n in (16, 32, 64)
+    ]
+
+
 def test_scaling_stops_at_the_limit_goes_on_where_it_was_and_draws(tmp_path, monkeypatch):
     names = script("scaling")
     measure = names["measure"]
     monkeypatch.setitem(measure.__globals__, "COUNTS", (16, 32, 64))
+    monkeypatch.setitem(measure.__globals__, "TOLERANCE", 9)  # so few tokens may take any time
     out = tmp_path / "scaling.json"
     first = measure(["sample", "divprune"], 0.25, 60, out)
     assert [[point["n"] for point in row["points"]] for row in first["rows"]] == [[16, 32, 64]] * 2
@@ -58,16 +133,17 @@ def test_scaling_stops_at_the_limit_goes_on_where_it_was_and_draws(tmp_path, mon
     assert first["rows"][0]["points"][-1]["kept"] == 16
     second = measure(["sample", "divprune", "fastv"], 0.25, 0, out)
     assert second["rows"][:2] == first["rows"]
-    assert [point["n"] for point in second["rows"][2]["points"]] == [16], "one call took longer than the limit"
+    assert [point["n"] for point in second["rows"][2]["points"]] == [16], "the next would take longer than the limit"
     names["draw"](second).savefig(tmp_path / "scaling.svg")
 
 
 def test_a_profile_shares_out_all_of_the_time():
     subject = subject_of_shape("tiny:layers=1", Lengths(turns=1), "float32", "cpu")
     [rival], _ = admitted(subject, Compared(("sample",), (0.1,)))
-    found = script("profile_prefill")["operations"](subject, rival)
-    assert sum(one["share"] for one in found) == pytest.approx(1)
-    assert any("mm" in one["operation"] for one in found)
+    found = script("profile_prefill")["profiled"](subject, rival)
+    assert found["ms"] > 0
+    assert sum(one["share"] for one in found["operations"]) == pytest.approx(1)
+    assert any("mm" in one["operation"] for one in found["operations"])
 
 
 class TestTrainingCost:
@@ -101,3 +177,23 @@ class TestTrainingCost:
         assert one["later_epoch_s"] > 0
         # half precision log-probabilities of three answers of 16 tokens over the vocabulary
         assert one["cache_bytes_per_sample"] == pytest.approx(3 * 16 * 1024 * 2, rel=0.01)
+
+    def test_the_script_extrapolates_what_it_measures(self, tmp_path, monkeypatch):
+        out = tmp_path / "cost.json"
+        arguments = ["--shape", "tiny", "--depths", "3", "1", "--batch", "2", "--keep", "0.25", "--out", str(out)]
+        monkeypatch.setattr("sys.argv", ["training_cost.py", *arguments])
+        script("training_cost")["main"]()
+        told = json.loads(out.read_text())
+        shallow, deep = told["measured"]
+        assert (shallow["layers"], deep["layers"], told["extrapolated"]["layers"]) == (1, 3, 8)
+        assert (told["samples"], told["epochs"], told["batch"]) == (20_000, 2, 2)
+        first, later, weights = (  # of 8 layers: those of 1 and 3.5 times what the 2 between 1 and 3 add
+            shallow[name] + 3.5 * (deep[name] - shallow[name])
+            for name in ("first_epoch_s", "later_epoch_s", "weights_bytes")
+        )
+        end = told["extrapolated"]
+        assert end["samples_per_s"]["first_epoch"] == pytest.approx(2 / first)
+        assert end["samples_per_s"]["later_epochs"] == pytest.approx(2 / later)
+        assert end["hours"] == pytest.approx(10_000 * (first + later) / 3600)
+        assert end["weights_bytes"] == weights
+        assert end["cache_bytes"] == 20_000 * shallow["cache_bytes_per_sample"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -26,6 +26,36 @@ QUADRATIC = {
     "sparsevlm": "distances of all pairs of the tokens that are recycled (DPC-kNN)",
 }
 """The methods whose memory grows with n x n, n visual tokens, and what their papers need it for. None else may."""
+
+
+class Powers(NamedTuple):
+    """Powers of n with which something grows.
+
+    Attributes:
+        time: of an algorithm.
+        memory: of it.
+    """
+
+    time: int
+    memory: int
+
+
+PAPERS = {
+    "tome": Powers(2, 2),
+    "prumerge": Powers(2, 2),
+    "prumerge+": Powers(2, 2),
+    "visionzip": Powers(2, 2),
+    "vispruner": Powers(3, 2),
+    "divprune": Powers(2, 2),
+    "cdpruner": Powers(3, 2),
+    "metacompress": Powers(2, 2),
+    "sparsevlm": Powers(2, 2),
+}
+"""What the papers' algorithms take where a fixed share of n tokens is kept; `LINEAR` is that of all others.
+
+Similarities of all pairs, or of all tokens to those kept, are n x n. VisPruner compares anew in every round, CDPruner
+goes over all tokens and all picks at every pick: n x n x n."""
+LINEAR = Powers(1, 1)
 
 
 @dataclass(frozen=True)
