@@ -51,6 +51,8 @@ APPLICATIONS = (*APPLICATIONS, "commands", "options", "cli")
 
 def name_of(path: Path) -> str:
     return ".".join(("pinhole", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+PARTS = ("farthest", "mixing", "normalization", "places")
+"""What learned methods are made of."""
 
 
 def imported(path: Path) -> set[str]:
@@ -74,7 +76,7 @@ def test_the_reader_of_imports_sees_them():
     assert "pinhole.scenes.checkpoint" in imported(ROOT / "loading.py"), "imports inside functions count"
 
 
-@pytest.mark.parametrize("module", [*DATA, "hub", "text_tower", "explain/labels"])
+@pytest.mark.parametrize("module", [*DATA, "hub", "text_tower", "explain/labels", *PARTS])
 def test_the_ground_stands_on_nothing_but_ground(module):
     used = imported(ROOT / f"{module}.py")
     assert used == within(used, *(f"pinhole.{name}" for name in DATA))
@@ -82,7 +84,7 @@ def test_the_ground_stands_on_nothing_but_ground(module):
 
 def test_methods_know_no_family_and_families_no_method():
     for path in (ROOT / "methods").glob("*.py"):
-        grounds = (*DATA, "method", "layer_method", "nearest", "hub", "text_tower", "explain.labels")
+        grounds = (*DATA, *PARTS, "method", "layer_method", "nearest", "hub", "text_tower", "explain.labels")
         allowed = within(imported(path), *(f"pinhole.{name}" for name in grounds))
         assert imported(path) == allowed, path
     for path in (ROOT / "families").glob("*.py"):

@@ -178,3 +178,55 @@ def test_no_picture_library_is_loaded_before_a_picture_is_wanted():
     code += "print(repr(Reduction.identity(4)), Budget(4, (2, 2)), 'matplotlib' in sys.modules)"
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, capture_output=True, check=True).stdout.decode().strip().endswith("False")
+
+
+class TestCorrections:
+    WEIGHTS = torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.25, 0.75]])
+    CORRECTION = torch.tensor([[1.0, -1.0], [0.0, 2.0]])
+
+    def mixed(self) -> Reduction:
+        return Reduction.mix(self.WEIGHTS, self.CORRECTION)
+
+    def test_they_are_added_to_p_x_and_to_nothing_else(self):
+        reduction = self.mixed()
+        assert reduction.apply(X).tolist() == [[2.5, 14.0], [3.75, 39.5]]
+        assert torch.equal(reduction.weigh(X), self.WEIGHTS @ X)
+        assert reduction.apply(X.bfloat16()).dtype == torch.bfloat16
+
+    def test_gradients_reach_them(self):
+        correction = self.CORRECTION.clone().requires_grad_()
+        Reduction.mix(self.WEIGHTS, correction).apply(X).sum().backward()
+        assert torch.equal(correction.grad, torch.ones(2, 2))
+
+    def test_a_reduction_that_follows_weighs_them_too(self):
+        last = Reduction.mix(torch.tensor([[0.5, 0.5]]), torch.tensor([[3.0, 3.0]]))
+        for first, later in [
+            (self.mixed(), Reduction.select(torch.tensor([1, 0, 1]), 2)),
+            (self.mixed(), Reduction.merge(torch.tensor([0, 0]), torch.tensor([0, 1]), 1, 2)),
+            (self.mixed(), last),
+            (Reduction.select(torch.tensor([3, 1]), 4), last),
+            (Reduction.merge(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 3]), 2, 4), last),
+        ]:
+            torch.testing.assert_close(first.then(later).apply(X), later.apply(first.apply(X)))
+
+    def test_another_order_is_theirs_too(self):
+        assert torch.equal(self.mixed().reorder(torch.tensor([1, 0])).apply(X), self.mixed().apply(X).flip(0))
+
+    def test_joined_parts_keep_their_own_and_others_get_none(self):
+        parts = [
+            (torch.tensor([1]), Reduction.identity(1)),
+            (torch.tensor([0, 3, 2]), Reduction.mix(torch.full((2, 3), 1 / 3), self.CORRECTION)),
+        ]
+        joined = Reduction.join(parts, 4).apply(X)
+        assert torch.equal(joined[0], X[1])
+        torch.testing.assert_close(joined[1:], X[[0, 3, 2]].mean(0) + self.CORRECTION)
+
+    def test_they_are_saved(self, tmp_path):
+        self.mixed().save(tmp_path / "a")
+        loaded = Reduction.load(tmp_path / "a")
+        assert torch.equal(loaded.apply(X), self.mixed().apply(X))
+
+    @pytest.mark.parametrize("shape", [(3, 2), (2,)])
+    def test_there_is_one_for_each_kept_token(self, shape):
+        with pytest.raises(ValueError, match=r"corrections of 2 tokens are \(m, d\), got"):
+            Reduction.mix(self.WEIGHTS, torch.zeros(shape))

@@ -12,7 +12,7 @@ from pinhole.registry import METHODS, MethodSpec
 N, KEPT = 4096, 32
 SIZES = Sizes(width=16, heads=2, encoder_heads=2, text=8)
 WITHOUT_KEEP = {"vtw", "adsc", "pyramiddrop", "sparsevlm", "full"}
-ROWS = {"relevance": 512, "metacompress": 128, "tome": nearest.ROWS // 2}
+ROWS = {"relevance": 512, "metacompress": 128, "pinhole": 128, "tome": nearest.ROWS // 2}
 """Numbers that a method holds for every token, where these are more than KEPT: channels; a query and a key; those that
 tokens of one half, a block of them, have in common with each of the other."""
 MERGING = ["spatial", "tome", "prumerge", "prumerge+", "visionzip"]

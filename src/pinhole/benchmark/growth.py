@@ -49,6 +49,7 @@ PAPERS = {
     "divprune": Powers(2, 2),
     "cdpruner": Powers(3, 2),
     "metacompress": Powers(2, 2),
+    "pinhole": Powers(2, 2),
     "sparsevlm": Powers(2, 2),
 }
 """What the papers' algorithms take where a fixed share of n tokens is kept; `LINEAR` is that of all others.
