@@ -140,7 +140,10 @@ class Context:
                     before = int(told["visual_pos_masks"][0, : columns[0]].sum())
                     layers = [layer[before : before + len(columns)] for layer in told["deepstack_visual_embeds"]]
                     deeper = [weighted(reduction, layer)[i] for layer in layers]
-                token = Token(weighted(reduction, x)[i], (), deeper, unit=unit)
+                embedding = weighted(reduction, x)[i]
+                if reduction.correction is not None:
+                    embedding = embedding + reduction.correction[i].to(x.dtype)
+                token = Token(embedding, (), deeper, unit=unit)
                 places.setdefault(run, []).append((token, anchor))
         return places
 

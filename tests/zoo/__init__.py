@@ -47,10 +47,19 @@ INSIDE = {
 
 
 def method(name: str, keep: float | int = 0.25, labels: str | None = None) -> Method:
-    """A method of the registry, with untrained weights in float64 where it learns, with labels where it needs them."""
+    """A method of the registry, with labels where it needs them.
+
+    Where it learns its weights are float64 and nothing in them is 0, so that what training starts with 0 takes part.
+    """
     settings = f"labels={labels}" if "labels" in required_of(method_class(name)) else INSIDE.get(name, "")
     made = MethodSpec.parse(f"{name}:{settings}").build(WIDTH, keep)
-    return made.double() if isinstance(made, torch.nn.Module) else made
+    if not isinstance(made, torch.nn.Module):
+        return made
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+    return made.double()
 
 
 def row(
