@@ -19,7 +19,9 @@ from pinhole.scope import Scope
 
 console = Console()
 
-ModelOption = Annotated[str, typer.Option("--model", help='Checkpoint folder, hub name, or "embedded".')]
+ModelOption = Annotated[
+    str, typer.Option("--model", help='Checkpoint folder, hub name, "embedded" or "embedded-signs".')
+]
 DtypeOption = Annotated[str, typer.Option(help="auto (the checkpoint's own), float32, bfloat16 or float16.")]
 DeviceOption = Annotated[str | None, typer.Option(help="Such as cuda or cpu; a GPU where there is one.")]
 DeviceMapOption = Annotated[
