@@ -22,7 +22,7 @@ from pinhole.scenes.worlds import WORLDS, World
 ID = {word: i for i, word in enumerate(SIGNS_VOCABULARY)}
 GRID = SIDE // PATCH
 VISUAL = GRID * GRID
-THINGS = ("objects", *SHAPES, "sign", "bar", "chart")
+THINGS = ("objects", *SHAPES, "sign", "chart", "bar", "tallest", "shortest")
 HUES = ("object", *COLORS)
 TEXTS = ("none", *"0123456789", *signs.WORDS)
 LETTERS = sorted(set("".join(signs.WORDS)))
@@ -86,25 +86,28 @@ def sign_captions(scene: signs.SignScene, rng: random.Random) -> list[tuple[str,
 
 
 def sign_patches(scene: signs.SignScene) -> np.ndarray:
-    """A patch shows a sign or a panel where that is a third of it, and a bar where that is a fifth of it."""
+    """A patch shows a sign or a panel where that is a third of it, and a bar where that is a fifth of it.
+
+    The text of a panel is how many bars it has, that of a bar its rank: as if they were written there.
+    """
     labels = np.zeros((GRID, GRID, COLUMNS), np.float32)
     for thing in scene.things:
         inside = cover(thing.box) >= PATCH**2 / 3
         if isinstance(thing, signs.Sign):
             labels[inside] = row("sign", thing.color, thing.word, thing.x, thing.y)
             mark(labels, thing.x, thing.y)
-            letters = cover_of_letters(thing)
-            labels[inside, 7] = np.array([1 + LETTERS.index(letter) for letter in thing.word])[letters.argmax(0)][
-                inside
-            ]
+            letters = np.array([1 + LETTERS.index(letter) for letter in thing.word])
+            labels[inside, 7] = letters[cover_of_letters(thing).argmax(0)][inside]
             continue
-        labels[inside] = row("chart", "object", "none", thing.x, thing.y)
+        labels[inside] = row("chart", "object", str(len(thing.bars)), thing.x, thing.y)
+        heights = sorted(bar.height for bar in thing.bars)
         covers = np.stack([cover(thing.bar_box(i)) for i in range(len(thing.bars))])
         for i, bar in enumerate(thing.bars):
             left, _, right, bottom = thing.bar_box(i)
             inside = (covers.argmax(0) == i) & (covers[i] >= PATCH**2 / 5)
-            height = bar.height / signs.HIGHEST_BAR
-            labels[inside] = row("bar", bar.color, "none", (left + right) / 2, thing.y, height)
+            rank, height = heights.index(bar.height) + 1, bar.height / signs.HIGHEST_BAR
+            name = {1: "shortest", len(heights): "tallest"}.get(rank, "bar")
+            labels[inside] = row(name, bar.color, str(rank), (left + right) / 2, thing.y, height)
             mark(labels, (left + right) // 2, bottom - 1)
     return labels.reshape(VISUAL, COLUMNS)
 

@@ -85,8 +85,10 @@ def train(
     patches = args.out / "patches.pt"
     if not patches.exists():
         learn_patches(model, patch_loss, to_see, args)
-        torch.save(model.state_dict(), patches)
-    model.load_state_dict(torch.load(patches, weights_only=True))
+        torch.save({"model": model.state_dict(), "measures": patch_loss.measures.state_dict()}, patches)
+    seen = torch.load(patches, weights_only=True)
+    model.load_state_dict(seen["model"])
+    patch_loss.measures.load_state_dict(seen["measures"])
     if between:
         between(model)
     learn_answers(model, patch_loss, to_answer, args, args.out / "answers.pt")
@@ -256,6 +258,7 @@ def learn_answers(model, patch_loss: PatchLoss, course: Course, args: argparse.N
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
         model.load_state_dict(state["model"])
+        patch_loss.measures.load_state_dict(state["measures"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
     start, right, asked = time.time(), Counter(), Counter()
@@ -293,6 +296,11 @@ def learn_answers(model, patch_loss: PatchLoss, course: Course, args: argparse.N
             for lessons in course.lessons:
                 scores = " ".join(f"{name} {score:.3f}" for name, score in validate(model, lessons, 150).items())
                 print(f"validation {step + 1} {lessons.name}: {scores}", flush=True)
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
+            state = {
+                "model": model.state_dict(),
+                "measures": patch_loss.measures.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "step": step + 1,
+            }
             torch.save(state, state_file.with_suffix(".part"))
             state_file.with_suffix(".part").replace(state_file)
