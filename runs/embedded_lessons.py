@@ -88,7 +88,7 @@ def sign_captions(scene: signs.SignScene, rng: random.Random) -> list[tuple[str,
 def sign_patches(scene: signs.SignScene) -> np.ndarray:
     """A patch shows a sign or a panel where that is a third of it, and a bar where that is a fifth of it.
 
-    The text of a panel is how many bars it has, that of a bar its rank: as if they were written there.
+    The text of a panel is how many bars it has, that of a bar its height in steps: as if they were written there.
     """
     labels = np.zeros((GRID, GRID, COLUMNS), np.float32)
     for thing in scene.things:
@@ -105,9 +105,9 @@ def sign_patches(scene: signs.SignScene) -> np.ndarray:
         for i, bar in enumerate(thing.bars):
             left, _, right, bottom = thing.bar_box(i)
             inside = (covers.argmax(0) == i) & (covers[i] >= PATCH**2 / 5)
-            rank, height = heights.index(bar.height) + 1, bar.height / signs.HIGHEST_BAR
-            name = {1: "shortest", len(heights): "tallest"}.get(rank, "bar")
-            labels[inside] = row(name, bar.color, str(rank), (left + right) / 2, thing.y, height)
+            name = {heights[0]: "shortest", heights[-1]: "tallest"}.get(bar.height, "bar")
+            level = 1 + signs.HEIGHTS.index(bar.height)
+            labels[inside] = row(name, bar.color, str(level), (left + right) / 2, thing.y, level / len(signs.HEIGHTS))
             mark(labels, (left + right) // 2, bottom - 1)
     return labels.reshape(VISUAL, COLUMNS)
 
@@ -139,19 +139,25 @@ def cover(box: tuple[float, float, float, float]) -> np.ndarray:
 
 
 def reading_scene(split: str, index: int) -> signs.SignScene:
-    """Ten signs and no chart: more to read than a scene has."""
+    """More to read than a scene has: ten signs, or two charts."""
     rng = signs.generator(split, index, "signs/reading")
-    things = []
-    for number, word in enumerate(rng.sample(signs.WORDS, 10)):
-        x, y = 36 + 72 * (number % 2), 14 + 29 * (number // 2)
-        sign = signs.Sign(
-            word, rng.choice(list(COLORS)), 0, 0, rng.choice(signs.CAPS), rng.choice(signs.FONTS), rng.random() < 0.7
+    if rng.random() < 0.5:
+        return signs.SignScene(
+            split, index, tuple(placed(rng, signs.random_chart(rng), 72, 38 + 68 * i, 30) for i in (0, 1))
         )
-        left, top = (centre - size // 2 - rng.randrange(6) for centre, size in zip((x, y), sign.size, strict=True))
-        left, top = (max(0, edge // signs.STEP * signs.STEP) for edge in (left, top))
-        width, height = sign.size
-        things.append(replace(sign, x=left + width // 2, y=top + height // 2))
+    found = [signs.random_sign(rng, word) for word in rng.sample(signs.WORDS, 10)]
+    things = [placed(rng, sign, 36 + 72 * (i % 2), 14 + 29 * (i // 2), 3) for i, sign in enumerate(found)]
     return signs.SignScene(split, index, tuple(things))
+
+
+def placed(rng: random.Random, thing: Any, x: int, y: int, shift: int) -> Any:
+    """The thing near a point: `shift` pixels from it across at most, and half a step or less up or down."""
+    width, height = thing.size
+    left, top = x - width // 2 + rng.randint(-shift, shift), y - height // 2 + rng.randint(-3, 3)
+    left, top = (
+        min(max(0, edge // signs.STEP * signs.STEP), SIDE - size) for edge, size in ((left, width), (top, height))
+    )
+    return replace(thing, x=left + width // 2, y=top + height // 2)
 
 
 SHAPE_LESSONS = Lessons("shapes", WORLDS["shapes"], shape_questions.ask, shape_patches, shape_captions)

@@ -49,7 +49,7 @@ def answer_of(chart: Chart, signs: list[Sign], text: str) -> tuple[str, set]:
         return ("bottom" if thing.y > 72 else "top") + (" right" if thing.x > 72 else " left"), {thing}
     if match := re.fullmatch(r"Which bar is the (tallest|shortest)\?", text):
         return (max if match[1] == "tallest" else min)(heights, key=heights.get), {chart}
-    if text == "How many bars are there?":
+    if text == "How many bars are on the chart?":
         return str(len(heights)), {chart}
     match = re.fullmatch(r"Is the (\w+) bar taller than the (\w+) bar\?", text)
     assert match, f"no rule for {text!r}"

@@ -85,7 +85,7 @@ def _bars(things: Things, i: int, _: random.Random) -> Question | None:
     chart = things[i]
     if not isinstance(chart, Chart):
         return None
-    return Question("How many bars are there?", str(len(chart.bars)), "bars", frozenset({i}))
+    return Question("How many bars are on the chart?", str(len(chart.bars)), "bars", frozenset({i}))
 
 
 def _taller(things: Things, i: int, rng: random.Random) -> Question | None:

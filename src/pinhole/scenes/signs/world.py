@@ -23,7 +23,8 @@ FONTS = (
 )
 """The fonts that matplotlib ships and signs are lettered in."""
 BAR_WIDTH, BAR_GAP, CHART_HEIGHT = 12, 4, 50
-LOWEST_BAR, HIGHEST_BAR, BAR_STEP = 8, 42, 7
+HEIGHTS = (8, 16, 24, 32, 40)
+"""Of bars, in pixels."""
 CAPS = (14, 16)
 MARGIN = 4
 """What of a sign is around its letters, in pixels, on each side."""
@@ -71,7 +72,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """A bar chart on a pale panel: `x`, `y` its centre; no two bars share a colour or are about equally high."""
+    """A bar chart on a pale panel: `x`, `y` its centre; no two bars share a colour or a height."""
 
     x: int
     y: int
@@ -119,23 +120,23 @@ class SignScene:
 def make_scene(split: str, index: int) -> SignScene:
     """One chart and two to four signs with different words, apart from each other."""
     rng = generator(split, index, "signs/scene")
-    signs = [_sign(rng, word) for word in rng.sample(WORDS, rng.randint(2, 4))]
-    chart = _chart(rng)
+    signs = [random_sign(rng, word) for word in rng.sample(WORDS, rng.randint(2, 4))]
+    chart = random_chart(rng)
     while (things := _arranged(rng, (chart, *signs))) is None:
         pass
     return SignScene(split, index, things)
 
 
-def _sign(rng: random.Random, word: str) -> Sign:
+def random_sign(rng: random.Random, word: str) -> Sign:
+    """A sign that says this word and has no place yet."""
     return Sign(word, rng.choice(list(COLORS)), 0, 0, rng.choice(CAPS), rng.choice(FONTS), rng.random() < 0.7)
 
 
-def _chart(rng: random.Random) -> Chart:
+def random_chart(rng: random.Random) -> Chart:
+    """A chart of three to five bars that has no place yet."""
     count = rng.randint(3, 5)
-    spare = HIGHEST_BAR - LOWEST_BAR - (count - 1) * BAR_STEP
-    heights = [LOWEST_BAR + i * BAR_STEP + s for i, s in enumerate(sorted(rng.randint(0, spare) for _ in range(count)))]
-    rng.shuffle(heights)
-    return Chart(0, 0, tuple(Bar(*pair) for pair in zip(rng.sample(list(COLORS), count), heights, strict=True)))
+    bars = zip(rng.sample(list(COLORS), count), rng.sample(HEIGHTS, count), strict=True)
+    return Chart(0, 0, tuple(Bar(*bar) for bar in bars))
 
 
 def _arranged(rng: random.Random, things: tuple[Chart | Sign, ...]) -> tuple[Chart | Sign, ...] | None:
