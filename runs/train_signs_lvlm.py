@@ -1,14 +1,16 @@
 """Trains the LVLM that knows both embedded worlds: `python runs/train_signs_lvlm.py --out DIR`.
 
 It begins with the LVLM that Pinhole ships for the first world, adds rows for the words of the second to its
-embeddings, and goes through both stages of `embedded_training` with pictures of the two worlds, five of the second to
-two of the first. In stage 1 half of the second world's pictures are full of signs or charts.
+embeddings, and goes through both stages of `embedded_training` with pictures of the two worlds. In stage 1 half of the
+second world's pictures are full of signs or charts.
 
 The shipped checkpoint was made in several sittings on a part of one core without bf16, while the world was being
-found: 450 steps of stage 1 without charts in the full pictures; in stage 2, bars of any height and no text on charts
-among the dense labels, which had weight 0.3, up to step 300; the ranks of bars as their text, and weight 0.6, up to
-600; then bars of five heights, "on the chart" in the question of how many there are, 160 steps of stage 1 with charts
-and a rate of 1.2e-3, and stage 2 up to step 930. From start to end, as it stands, it has not been run yet.
+found: 450 steps of stage 1 without charts in the full pictures; in stage 2, which had two pictures of the first world
+to five of the second, bars of any height and no text on charts among the dense labels, which had weight 0.3, up to step
+300; the ranks of bars as their text, and weight 0.6, up to 600; then bars of five heights, "on the chart" in the
+question of how many there are, 160 steps of stage 1 with charts and a rate of 1.2e-3, and stage 2 up to 750; at last
+three pictures to four, weight 1 and a falling rate up to step 1080. From start to end, as it stands, it has not been
+run yet.
 """
 
 from __future__ import annotations
@@ -44,13 +46,13 @@ def main() -> None:
         batch=14,
         caption_steps=300,
         captions=0.2,
-        patch_weight=0.6,
+        patch_weight=1.0,
         lr=7e-4,
         save_every=150,
     )
     torch.manual_seed(0)
     to_see = Course((SHAPE_LESSONS, SIGN_LESSONS, READING), (2, 3, 3))
-    train(extended(), args, to_see, Course((SHAPE_LESSONS, SIGN_LESSONS), (2, 5)))
+    train(extended(), args, to_see, Course((SHAPE_LESSONS, SIGN_LESSONS), (3, 4)))
     build_processor(SIGNS_VOCABULARY).save_pretrained(args.out / "checkpoint")
 
 
