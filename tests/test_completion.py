@@ -9,10 +9,10 @@ import pytest
 
 from pinhole import completion
 from pinhole.benchmark.shapes import SHAPES
-from pinhole.loading import ATTENTION, Quantization
+from pinhole.loading import ATTENTION, SHIPPED, Quantization
 from pinhole.registry import METHODS
-from pinhole.scenes.questions import KINDS
 from pinhole.scenes.world import SPLITS
+from pinhole.scenes.worlds import WORLDS
 from pinhole.scope import Positions
 from pinhole.tasks import TASKS
 
@@ -42,11 +42,12 @@ def complete(line):
         ("pinhole train --method vis", ["visionzip", "vispruner", "visionselector"]),
         ("pinhole overlap --method f", ["fit", "full", "fastv"]),
         ("pinhole chat --config nowhere.json --method div", ["divprune"]),
-        ("pinhole chat --model emb", ["embedded"]),
+        ("pinhole chat --model emb", [*SHIPPED]),
         ("pinhole bench --model ", [*SHAPES, "embedded"]),
         ("pinhole chat --attention ", [*ATTENTION]),
         ("pinhole chat --quantize ", [*get_args(Quantization)]),
-        ("pinhole scenes --kinds color ", [*KINDS]),
+        ("pinhole scenes --kinds color ", [*dict.fromkeys(kind for world in WORLDS.values() for kind in world.kinds)]),
+        ("pinhole scenes --world ", [*WORLDS]),
         ("pinhole scenes --split ", [*SPLITS]),
         ("pinhole data build ", [*TASKS]),
         ("pinhole eval --history ", ["own", "gold"]),

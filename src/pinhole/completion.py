@@ -10,8 +10,11 @@ ARCHITECTURES = ("llava-1.5-7b", "llava-1.5-13b", "llava-next-7b", "llava-onevis
 BENCHMARKS = ("mt-gqa", "mt-vqa-v2", "convbench", "mt-video-mme", "dialogues")
 """Those of `pinhole.tasks`."""
 
-KINDS = ("color", "shape", "count", "exist", "position", "digit", "relation")
-"""Of the questions of `pinhole.scenes`."""
+KINDS = {
+    "shapes": ("color", "shape", "count", "exist", "position", "digit", "relation"),
+    "signs": ("word", "color", "count", "exist", "position", "bar", "bars", "taller"),
+}
+"""Of the questions of `pinhole.scenes`, by world."""
 
 
 def among(*values: str) -> Callable[[], list[str]]:

@@ -31,6 +31,8 @@ from pinhole.processing import load_processor
 
 EMBEDDED = "embedded"
 """The name that stands for the LVLM which Pinhole ships."""
+SHIPPED = {EMBEDDED: "checkpoint", "embedded-signs": "checkpoint_signs"}
+"""Every such name, and its folder in `pinhole.scenes`; the second LVLM knows both embedded worlds."""
 
 ATTENTION = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention")
 """Attention implementations by name; any other name is that of a kernel on the hub, with a "/"."""
@@ -62,7 +64,7 @@ def load(
     """A model, in evaluation mode, and its processor.
 
     Args:
-        name: a checkpoint folder, a hub name, or "embedded".
+        name: a checkpoint folder, a hub name, "embedded" or "embedded-signs".
         dtype: "auto" is the checkpoint's own; else a torch dtype's name, such as "bfloat16".
         device: such as "cuda"; None is the GPU of this process where there is one, else the CPU.
         device_map: spreads the model over devices, as in transformers: "auto", or a dict; `device` must be None.
@@ -75,10 +77,10 @@ def load(
             together.
         ImportError: an option needs a package that is not installed.
     """
-    if name == EMBEDDED:
+    if name in SHIPPED:
         from pinhole.scenes import checkpoint
 
-        name = str(checkpoint())
+        name = str(checkpoint(SHIPPED[name]))
     _check(dtype, device, device_map, attn_implementation, quantization)
     name = _located(name)
     config = _config_of(name)

@@ -19,7 +19,12 @@ from pinhole.registry import parse_value
 from pinhole.scope import Scope
 
 ModelOption = Annotated[
-    str, typer.Option("--model", help='Checkpoint folder, hub name, or "embedded".', autocompletion=among("embedded"))
+    str,
+    typer.Option(
+        "--model",
+        help='Checkpoint folder, hub name, "embedded" or "embedded-signs".',
+        autocompletion=among("embedded", "embedded-signs"),
+    ),
 ]
 DtypeOption = Annotated[
     str,

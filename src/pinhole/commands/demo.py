@@ -83,7 +83,7 @@ def demo(
     from pinhole.demo.host import Host
     from pinhole.demo.offers import Offers
     from pinhole.demo.serve import Address, check_gradio, serving, warm_up
-    from pinhole.loading import EMBEDDED
+    from pinhole.loading import SHIPPED
 
     check_gradio()
     limits, scope, share_kept = bounds.limits(), reading.scope(), parse_keep(keep)
@@ -98,7 +98,7 @@ def demo(
         output.tell(f"left out {reason}", "dim")
     with busy("warming up", output.progress):
         warm_up(there, offers, share_kept)
-    hub, draws = address.is_private if hub is None else hub, checkpoint.model == EMBEDDED
+    hub, draws = address.is_private if hub is None else hub, checkpoint.model in SHIPPED
     for ending in (signal.SIGINT, signal.SIGTERM):  # in the background and under a supervisor too
         signal.signal(ending, signal.default_int_handler)
     with serving(there, offers, address, share_kept, hub, draws) as page:

@@ -56,14 +56,14 @@ class Engines:
             if self.engine_options:
                 raise ValueError("--engine-options are for --engine vllm")
             return
-        from pinhole.loading import EMBEDDED
+        from pinhole.loading import SHIPPED
 
         if data is None:
             raise ValueError("--engine is for dialogues: leave it out with --tasks")
         for name, hint in INSTEAD.items():
             if getattr(checkpoint, name) is not None:
                 raise ValueError(f"--{name.replace('_', '-')} is not for --engine vllm: {hint}")
-        if checkpoint.model == EMBEDDED:
+        if checkpoint.model in SHIPPED:
             raise ValueError("vLLM does not read the embedded model's weights: give a --model as published")
         if match != "keep":
             raise ValueError(f"--match {match} chooses settings of methods inside the LLM, which vLLM does not run")

@@ -19,22 +19,34 @@ def scenes(
     split: Annotated[
         str,
         typer.Option(
-            help="train, validation or test; they share no scene and no handwriting.",
+            help="train, validation or test; they share no scene, no handwriting and no photograph.",
             autocompletion=among("train", "validation", "test"),
         ),
     ] = "test",
     count: Annotated[int, typer.Option(help="Dialogues.")] = 300,
     turns: Annotated[int, typer.Option(help="Questions in a dialogue, each about different things.")] = 3,
+    world: Annotated[
+        str,
+        typer.Option(
+            help="shapes (and digits), or signs: words and a bar chart, on photographs.", autocompletion=among(*KINDS)
+        ),
+    ] = "shapes",
     kinds: Annotated[
         list[str] | None,
-        typer.Option(help=f"Only these kinds: {' '.join(KINDS)}.", show_default="all", autocompletion=among(*KINDS)),
+        typer.Option(
+            help=f"Only these kinds. Of shapes: {' '.join(KINDS['shapes'])}; of signs: {' '.join(KINDS['signs'])}.",
+            show_default="all",
+            autocompletion=among(*dict.fromkeys(KINDS["shapes"] + KINDS["signs"])),
+        ),
     ] = None,
     frames: Annotated[
         int, typer.Option(help="Pictures of a dialogue; in several, each thing is in view for half of them.")
     ] = 1,
 ) -> None:
-    """Write dialogues of the embedded world: pictures of shapes and digits, questions, answers."""
+    """Write dialogues of an embedded world: pictures of shapes and digits, or of signs; questions, answers."""
     from pinhole.scenes.dataset import write_dialogues
 
-    path = write_dialogues(out, split, count, turns, show_progress=output.progress, kinds=kinds, frames=frames)
+    path = write_dialogues(
+        out, split, count, turns, show_progress=output.progress, world=world, kinds=kinds, frames=frames
+    )
     output.give({"dialogues": count, "data": str(path)}, f"wrote {count} dialogues to {path}")

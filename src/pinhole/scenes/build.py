@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     CLIPImageProcessorPil,
@@ -13,6 +15,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from pinhole.scenes.signs.world import WORDS as SIGN_WORDS
 from pinhole.scenes.world import COLORS, SHAPES, SIDE
 
 PATCH = 12
@@ -58,6 +61,12 @@ VOCABULARY = (
     *(shape + "s" for shape in SHAPES if shape != "cross"),
     *"0123456789",
 )
+SIGNS_VOCABULARY = (
+    *VOCABULARY,
+    *("word", "sign", "signs", "with", "chart", "bar", "bars", "tallest", "shortest", "taller", "than"),
+    *SIGN_WORDS,
+)
+"""Of the LVLM that knows both worlds: words of the first keep their ids."""
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'user' %}USER: {% else %}ASSISTANT: {% endif %}"
@@ -71,9 +80,9 @@ CHAT_TEMPLATE = (
 )
 
 
-def build_processor() -> LlavaProcessor:
+def build_processor(vocabulary: Sequence[str] = VOCABULARY) -> LlavaProcessor:
     """A word-level tokenizer, CLIP's image processor at `SIDE` pixels, and a LLaVA-1.5 style chat template."""
-    ids = {word: i for i, word in enumerate(VOCABULARY)}
+    ids = {word: i for i, word in enumerate(vocabulary)}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -104,9 +113,9 @@ def build_processor() -> LlavaProcessor:
     )
 
 
-def build_model() -> LlavaForConditionalGeneration:
+def build_model(vocabulary: Sequence[str] = VOCABULARY) -> LlavaForConditionalGeneration:
     """The embedded LVLM before training: CLIP tower 4 x 128, projector, Llama 4 x 192; 144 visual tokens an image."""
-    ids = {word: i for i, word in enumerate(VOCABULARY)}
+    ids = {word: i for i, word in enumerate(vocabulary)}
     vision = CLIPVisionConfig(
         hidden_size=128,
         intermediate_size=384,
@@ -117,7 +126,7 @@ def build_model() -> LlavaForConditionalGeneration:
         projection_dim=128,
     )
     text = LlamaConfig(
-        vocab_size=len(VOCABULARY),
+        vocab_size=len(vocabulary),
         hidden_size=192,
         intermediate_size=512,
         num_hidden_layers=4,

@@ -1,4 +1,4 @@
-"""Writes dialogues of the embedded world in the format of `pinhole.data`."""
+"""Writes dialogues of the embedded worlds in the format of `pinhole.data`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 
 from pinhole.progress import tracked
 from pinhole.scenes.clips import clip
-from pinhole.scenes.questions import KINDS, dialogue
-from pinhole.scenes.world import Scene, make_scene, render
+from pinhole.scenes.worlds import WORLDS, World
 
 
 def write_dialogues(
@@ -20,6 +19,7 @@ def write_dialogues(
     turns: int = 3,
     show_progress: bool = True,
     *,
+    world: str = "shapes",
     kinds: Sequence[str] | None = None,
     frames: int = 1,
 ) -> Path:
@@ -33,38 +33,42 @@ def write_dialogues(
         count: dialogues.
         turns: questions in each.
         show_progress: draw a progress bar.
+        world: one of `WORLDS`.
         kinds: of the questions; None are all.
         frames: pictures of a dialogue; more than one are a clip, see `pinhole.scenes.clips.clip`.
 
     Raises:
-        ValueError: a number below 1, or a split or kinds that there are not.
+        ValueError: a number below 1, or a world, a split or kinds that there are not.
     """
     if min(count, turns, frames) < 1:
         raise ValueError(f"count, turns and frames are at least 1, got {count}, {turns} and {frames}")
-    if kinds is not None and (not kinds or set(kinds) - KINDS.keys()):
-        raise ValueError(f"kinds of questions are {', '.join(KINDS)}; got {', '.join(kinds) or 'none'}")
-    make_scene(split, 0)  # refuses a split that there is not, before anything is written
+    if world not in WORLDS:
+        raise ValueError(f"no world {world!r}: the worlds are {', '.join(WORLDS)}")
+    drawn = WORLDS[world]
+    if kinds is not None and (not kinds or set(kinds) - drawn.kinds.keys()):
+        raise ValueError(f"kinds of questions are {', '.join(drawn.kinds)}; got {', '.join(kinds) or 'none'}")
+    drawn.make_scene(split, 0)  # refuses a split that there is not, before anything is written
     (out / "images").mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
     index = 0
     for _ in tracked(range(count), f"drawing {split} scenes", show_progress):
-        while (questions := dialogue(scene := make_scene(split, index), turns, kinds=kinds)) is None:
+        while (questions := drawn.dialogue(scene := drawn.make_scene(split, index), turns, kinds=kinds)) is None:
             index += 1
         asked = [{"question": q.text, "answer": q.answer, "kind": q.kind} for q in questions]
-        lines.append(json.dumps({"id": f"{split}-{index}", **_draw(out, scene, frames), "turns": asked}))
+        lines.append(json.dumps({"id": scene.name, **_draw(out, drawn, scene, frames), "turns": asked}))
         index += 1
     path = out / "dialogues.jsonl"
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
-def _draw(out: Path, scene: Scene, frames: int) -> dict[str, Any]:
+def _draw(out: Path, world: World, scene: Any, frames: int) -> dict[str, Any]:
     """Draw one picture, or those of a clip; the fields that name them."""
-    name = f"images/{scene.split}-{scene.index}"
+    name = f"images/{scene.name}"
     if frames == 1:
-        render(scene).save(out / f"{name}.png", compress_level=1)
+        world.render(scene).save(out / f"{name}.png", compress_level=1)
         return {"image": f"{name}.png"}
     names = [f"{name}-{i}.png" for i in range(frames)]
     for part, frame in zip(clip(scene, frames), names, strict=True):
-        render(part).save(out / frame, compress_level=1)
+        world.render(part).save(out / frame, compress_level=1)
     return {"images": names}

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from pinhole.scenes.world import COLORS, SHAPES, SIDE, Scene, Thing, generator
-
-MARGIN = 8
-"""Nothing is asked about a place nearer than this many pixels to the line that decides the answer."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question, its answer, its kind, and the indices of the things it is about."""
-
-    text: str
-    answer: str
-    kind: str
-    about: frozenset[int]
+from pinhole.scenes import asking
+from pinhole.scenes.asking import MARGIN, Question, clearly_placed, place
+from pinhole.scenes.world import COLORS, SHAPES, Scene, Thing
 
 
 def _reference(things: tuple[Thing, ...], i: int, rng: random.Random, avoid: str = "") -> str | None:
@@ -66,9 +54,9 @@ def _exist(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | 
 
 def _position(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | None:
     name, thing = _reference(things, i, rng), things[i]
-    if name is None or min(abs(thing.x - SIDE / 2), abs(thing.y - SIDE / 2)) < MARGIN:
+    if name is None or not clearly_placed(thing.x, thing.y):
         return None
-    return Question(f"Where is {name}?", place(thing), "position", frozenset({i}))
+    return Question(f"Where is {name}?", place(thing.x, thing.y), "position", frozenset({i}))
 
 
 def _digit(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question | None:
@@ -87,7 +75,7 @@ def _relation(things: tuple[Thing, ...], i: int, rng: random.Random) -> Question
     return Question(f"Is {one} left or right of {other}?", answer, "relation", frozenset({i, j}))
 
 
-KINDS: dict[str, Callable[[tuple[Thing, ...], int, random.Random], Question | None]] = {
+KINDS: asking.Kinds = {
     "color": _color,
     "shape": _shape,
     "count": _count,
@@ -98,40 +86,15 @@ KINDS: dict[str, Callable[[tuple[Thing, ...], int, random.Random], Question | No
 }
 
 
-def place(thing: Thing) -> str:
-    """The quarter of the picture that holds a thing's centre, in words."""
-    return f"{'top' if thing.y < SIDE / 2 else 'bottom'} {'left' if thing.x < SIDE / 2 else 'right'}"
-
-
 def ask(
     scene: Scene, rng: random.Random, busy: frozenset[int] = frozenset(), kinds: Sequence[str] | None = None
 ) -> Question | None:
-    """One question about things that are not `busy`, of the first of `kinds` that the scene allows; None without any.
-
-    Without `kinds` they are tried in random order.
-    """
-    free = [i for i in range(len(scene.things)) if i not in busy]
-    for kind in rng.sample(list(KINDS), len(KINDS)) if kinds is None else kinds:
-        for i in rng.sample(free, len(free)):
-            question = KINDS[kind](scene.things, i, rng)
-            if question and not question.about & busy:
-                return question
-    return None
+    """One question about things that are not `busy`; see `pinhole.scenes.asking.ask`."""
+    return asking.ask(KINDS, scene.things, rng, busy, kinds)
 
 
 def dialogue(
     scene: Scene, turns: int = 3, number: int = 0, kinds: Sequence[str] | None = None
 ) -> list[Question] | None:
-    """`turns` questions about different things of one scene, or None where the scene has too few to ask about.
-
-    `number` makes further dialogues about the same scene; `kinds` are those that are asked, all of them by default.
-    """
-    rng = generator(scene.split, scene.index, f"dialogue/{number}")
-    asked: list[Question] = []
-    for _ in range(turns):
-        busy: frozenset[int] = frozenset().union(*(q.about for q in asked))
-        question = ask(scene, rng, busy, None if kinds is None else rng.sample(kinds, len(kinds)))
-        if question is None or any(question.text == other.text for other in asked):
-            return None
-        asked.append(question)
-    return asked
+    """`turns` questions about different things of one scene; see `pinhole.scenes.asking.dialogue`."""
+    return asking.dialogue(KINDS, scene, turns, number, kinds)

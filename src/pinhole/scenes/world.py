@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -55,6 +55,20 @@ class Scene:
     things: tuple[Thing, ...]
     digit_samples: tuple[int | None, ...]
 
+    @property
+    def name(self) -> str:
+        """Tells it from every other scene."""
+        return f"{self.split}-{self.index}"
+
+    def generator(self, purpose: str) -> random.Random:
+        """The random numbers that belong to this scene, for one purpose."""
+        return generator(self.split, self.index, purpose)
+
+    def part(self, things: list[int]) -> Scene:
+        """The scene with these things alone."""
+        samples = tuple(self.digit_samples[i] for i in things)
+        return replace(self, things=tuple(self.things[i] for i in things), digit_samples=samples)
+
 
 def generator(split: str, index: int, purpose: str = "scene") -> random.Random:
     """The random numbers that belong to one scene of one split; no two purposes share a stream.
@@ -91,7 +105,7 @@ def make_scene(split: str, index: int) -> Scene:
 
 def render(scene: Scene) -> Image.Image:
     """The picture of a scene: RGB, `SIDE` x `SIDE` pixels, on a noisy graded background."""
-    seed = generator(scene.split, scene.index, "pixels").getrandbits(64)
+    seed = scene.generator("pixels").getrandbits(64)
     noise = np.random.default_rng(seed)
     first, last = noise.uniform(90, 160, (2, 3))
     ramp = np.linspace(0, 1, SIDE, dtype=np.float32)[:, None, None]
