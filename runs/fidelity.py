@@ -1,0 +1,161 @@
+"""docs/results/fidelity.json and docs/fidelity.md from what runs/fidelity.sh asked.
+
+    python runs/fidelity.py [--asked out/fidelity/asked] [--out docs]
+
+`asked` has a folder for each part and in it one for each group of contenders, as `pinhole eval` left them: in "rivals"
+each method is a group of its own, elsewhere the contenders of a folder are seeds of one. A group's score in a dialogue
+is the mean over its seeds; differences are paired, and intervals are bootstrap intervals over dialogues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pinhole.evaluation.answers import read_answers
+from pinhole.evaluation.provenance import commit, hardware, stated, versions
+from pinhole.evaluation.results import save
+from pinhole.evaluation.statistics import mean_interval, recovery_interval
+from pinhole.view.cells import NONE, count, method_label, percent, points
+from pinhole.view.table import Table, as_markdown
+
+ROOT = Path(__file__).parents[1]
+OURS = {"signs": "Pinhole, trained on signs"}
+"""The group that the others of a part are held against; of parts that are not named it is "Pinhole"."""
+INTRODUCTION = """# Pinhole's own method
+
+`pinhole` is MetaCompress's P with other queries and a learned correction, X~ = P X + C
+([its docstring](reference/methods.md) has the formulas, [research_log.md](research_log.md) how it came about, with what
+did not help). These are three-turn dialogues about pictures that were not trained on, with the model's own answers as
+history. Of methods that learn, a row is the mean over as many seeds as it says; "gap closed" is the share of the way
+from Sample to the uncompressed model, and "to Pinhole" the paired difference in points. Brackets are 95 % bootstrap
+intervals over dialogues."""
+PARTS = {
+    "shapes": (
+        "The first world",
+        "The embedded LVLM, asked about the world that it and the compressors were trained on. Each compressor is one "
+        "set of weights for both shares, from 3,200 dialogues, six times; kept tokens are numbered anew (compact "
+        "positions), as servers need it.",
+    ),
+    "original": (
+        "With original positions",
+        "The same LVLM, where every kept token has the position of its anchor. Selections of few tokens gain by it. "
+        "Pinhole was trained with compact positions.",
+    ),
+    "tiles": (
+        "Twice the resolution",
+        "The same weights as a LLaVA-NeXT: the picture as a whole, and as four tiles at twice the resolution. Neither "
+        "the LVLM nor the compressors were trained on tiles, and the LVLM is worse at it for want of that: fewer tokens "
+        "of what it does not know help it.",
+    ),
+    "signs": (
+        "Another world",
+        "The LVLM that knows both worlds (`embedded-signs`), asked about the second: words in several fonts and bar "
+        "charts on photographs. One compressor was trained on that world, one on the first alone. One seed each.",
+    ),
+}
+
+
+def group(folder: Path) -> list[dict[str, Any]]:
+    """The groups of one folder, each with its scores dialogue by dialogue."""
+    results, answered = json.loads((folder / "results.json").read_text()), read_answers(folder / "answers.jsonl")
+    found: dict[tuple[str, Any], dict[str, Any]] = {}
+    for row in results["rows"]:
+        label = method_label(row["method"]) if folder.name == "rivals" else folder.name
+        name, keep = label, None if row["method"] == "full" else row["keep"]
+        records = {dialogue: record for (key, dialogue), record in answered.items() if key == row["contender"]}
+        one = found.setdefault((name, keep), {"name": name, "keep": keep, "tokens": row["kept_tokens"], "seeds": []})
+        one["seeds"].append({dialogue: np.array(record.correct, float) for dialogue, record in records.items()})
+    return list(found.values())
+
+
+def rows_of(part: Path) -> tuple[list[dict[str, Any]], int]:
+    """A row for each group of a part, and how many dialogues were held."""
+    groups = [one for folder in sorted(part.iterdir()) for one in group(folder)]
+    names = sorted(groups[0]["seeds"][0])
+    asked = np.array([len(groups[0]["seeds"][0][name]) for name in names])
+    right: dict[tuple[str, Any], np.ndarray] = {}
+    for one in groups:
+        right[one["name"], one["keep"]] = np.mean([[seed[name].sum() for name in names] for seed in one["seeds"]], 0)
+    full = right["Full", None]
+    rows = []
+    for one in groups:
+        mine, keep = right[one["name"], one["keep"]], one["keep"]
+        turns = np.mean([np.mean([seed[name] for name in names], 0) for seed in one["seeds"]], 0)
+        row = {
+            "name": one["name"],
+            "keep": keep,
+            "tokens": one["tokens"],
+            "seeds": len(one["seeds"]),
+            "turns": turns.tolist(),
+            "average": mine.sum() / asked.sum(),
+            "ci95": mean_interval(mine, asked),
+        }
+        if keep is not None:
+            sample = right["Sample", keep]
+            gained, gap = mine - sample, full - sample
+            if interval := recovery_interval(gained, gap):
+                row["gap_closed"], row["gap_ci95"] = gained.sum() / gap.sum(), interval
+            behind = mine - right[OURS.get(part.name, "Pinhole"), keep]
+            if behind.any():
+                row["to_ours"], row["to_ours_ci95"] = behind.sum() / asked.sum(), mean_interval(behind, asked)
+        rows.append(row)
+    return sorted(rows, key=lambda row: (-(row["keep"] or 1), row["average"])), len(names)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows of one share as Markdown, the uncompressed model's first."""
+    header = ["Method", "Seeds", "Tokens", "Turn 1", "Turn 2", "Turn 3", "Mean [95 %]", "Gap closed", "To Pinhole"]
+    lines = []
+    for row in rows:
+        closed = to_ours = NONE
+        if "gap_closed" in row and row["name"] != "Sample":
+            closed = f"{percent(row['gap_closed'])} {_bracket(row['gap_ci95'])}"
+        if "to_ours" in row:
+            low, high = row["to_ours_ci95"]
+            to_ours = f"{points(row['to_ours'])} [{points(low)}, {points(high)}]"
+        right = f"{percent(row['average'])} {_bracket(row['ci95'])}"
+        shares = [percent(share) for share in row["turns"]]
+        lines.append([row["name"], str(row["seeds"]), count(row["tokens"]), *shares, right, closed, to_ours])
+    return as_markdown(Table(header, [lines]))
+
+
+def _bracket(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"[{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+
+
+def page(found: dict[str, Any]) -> str:
+    """docs/fidelity.md."""
+    parts = [INTRODUCTION]
+    for name, (title, told) in PARTS.items():
+        if name not in found["parts"]:
+            continue
+        part = found["parts"][name]
+        parts += [f"## {title}", f"{told} {part['dialogues']:,} dialogues."]
+        full, *others = part["rows"]
+        for keep in sorted({row["keep"] for row in others}, reverse=True):
+            parts += [f"**{percent(keep)} of the visual tokens**", table([full, *(r for r in others if r["keep"] == keep)])]
+    return "\n\n".join([*parts, stated("runs/fidelity.sh", found)]) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--asked", type=Path, default=ROOT / "out" / "fidelity" / "asked")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs")
+    given = parser.parse_args()
+    parts = {}
+    for name in PARTS:
+        if (given.asked / name).is_dir():
+            rows, dialogues = rows_of(given.asked / name)
+            parts[name] = {"dialogues": dialogues, "rows": rows}
+    found = {"commit": commit(), "versions": versions(), "hardware": hardware(), "parts": parts}
+    found = save(given.out / "results" / "fidelity.json", found)
+    (given.out / "fidelity.md").write_text(page(found))
+
+
+if __name__ == "__main__":
+    main()
