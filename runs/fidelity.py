@@ -1,10 +1,11 @@
 """docs/results/fidelity.json and docs/fidelity.md from what runs/fidelity.sh asked.
 
-    python runs/fidelity.py [--asked out/fidelity/asked] [--out docs]
+    python runs/fidelity.py [--made out/fidelity] [--out docs]
 
-`asked` has a folder for each part and in it one for each group of contenders, as `pinhole eval` left them: in "rivals"
-each method is a group of its own, elsewhere the contenders of a folder are seeds of one. A group's score in a dialogue
-is the mean over its seeds; differences are paired, and intervals are bootstrap intervals over dialogues.
+`made/asked` has a folder for each part and in it one for each group of contenders, as `pinhole eval` left them: in
+"rivals" each method is a group of its own, elsewhere the contenders of a folder are seeds of one. A group's score in a
+dialogue is the mean over its seeds; differences are paired, and intervals are bootstrap intervals over dialogues.
+`made/embedded` has the runs of the trainings, with their logs.
 """
 
 from __future__ import annotations
@@ -34,6 +35,17 @@ did not help). These are three-turn dialogues about pictures that were not train
 history. Of methods that learn, a row is the mean over as many seeds as it says; "gap closed" is the share of the way
 from Sample to the uncompressed model, and "to Pinhole" the paired difference in points. Brackets are 95 % bootstrap
 intervals over dialogues."""
+LEARNED = {
+    "pinhole": "Pinhole",
+    "metacompress": "MetaCompress, trained likewise",
+    "published": "MetaCompress, the paper's loss",
+    "uncorrected": "Pinhole without its correction",
+}
+TERMS = {"kl": "KL", "entropy": "Row entropy", "collapse": "Largest column sum"}
+WHEN = ("start", "end")
+TRAINING = """Means over the first and the last 20 steps, at shares that are drawn for each step: the KL divergence of
+the answers from the uncompressed model's, the entropy of P's rows in nats, and the largest column sum of P. A selection
+has an entropy of 0 and a largest column sum of 1."""
 PARTS = {
     "shapes": (
         "The first world",
@@ -49,8 +61,8 @@ PARTS = {
     "tiles": (
         "Twice the resolution",
         "The same weights as a LLaVA-NeXT: the picture as a whole, and as four tiles at twice the resolution. Neither "
-        "the LVLM nor the compressors were trained on tiles, and the LVLM is worse at it for want of that: fewer tokens "
-        "of what it does not know help it.",
+        "the LVLM nor the compressors were trained on tiles, and the LVLM answers worse for it: it gains by fewer "
+        "tokens of what it does not know.",
     ),
     "signs": (
         "Another world",
@@ -68,7 +80,9 @@ def group(folder: Path) -> list[dict[str, Any]]:
         label = method_label(row["method"]) if folder.name == "rivals" else folder.name
         name, keep = label, None if row["method"] == "full" else row["keep"]
         records = {dialogue: record for (key, dialogue), record in answered.items() if key == row["contender"]}
-        one = found.setdefault((name, keep), {"name": name, "keep": keep, "tokens": row["kept_tokens"], "seeds": []})
+        empty = {"name": name, "keep": keep, "tokens": row["kept_tokens"], "seeds": [], "kinds": []}
+        one = found.setdefault((name, keep), empty)
+        one["kinds"].append(row["by_kind"])
         one["seeds"].append({dialogue: np.array(record.correct, float) for dialogue, record in records.items()})
     return list(found.values())
 
@@ -92,6 +106,7 @@ def rows_of(part: Path) -> tuple[list[dict[str, Any]], int]:
             "tokens": one["tokens"],
             "seeds": len(one["seeds"]),
             "turns": turns.tolist(),
+            "by_kind": {kind: np.mean([seed[kind] for seed in one["kinds"]]) for kind in one["kinds"][0]},
             "average": mine.sum() / asked.sum(),
             "ci95": mean_interval(mine, asked),
         }
@@ -105,6 +120,24 @@ def rows_of(part: Path) -> tuple[list[dict[str, Any]], int]:
                 row["to_ours"], row["to_ours_ci95"] = behind.sum() / asked.sum(), mean_interval(behind, asked)
         rows.append(row)
     return sorted(rows, key=lambda row: (-(row["keep"] or 1), row["average"])), len(names)
+
+
+def trainings(folder: Path) -> list[dict[str, Any]]:
+    """The terms of the loss in the first and in the last 20 steps, means over the seeds of each method."""
+    found: dict[str, list[list[dict[str, float]]]] = {}
+    for log in sorted(folder.glob("*/log.jsonl")):
+        steps = [json.loads(line) for line in log.read_text().splitlines()]
+        if "kl" in steps[0]:
+            found.setdefault(log.parent.name.rpartition("-")[0] or log.parent.name, []).append(steps)
+    rows = []
+    for name, runs in found.items():
+        parts = {"start": [steps[:20] for steps in runs], "end": [steps[-20:] for steps in runs]}
+        means = {
+            when: {term: np.mean([step[term] for part in some for step in part]) for term in TERMS}
+            for when, some in parts.items()
+        }
+        rows.append({"name": LEARNED[name], "seeds": len(runs), "steps": len(runs[0]), **means})
+    return rows
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -124,6 +157,23 @@ def table(rows: list[dict[str, Any]]) -> str:
     return as_markdown(Table(header, [lines]))
 
 
+def kind_table(rows: list[dict[str, Any]]) -> str:
+    """Accuracy by the kind of question."""
+    kinds = sorted(rows[0]["by_kind"])
+    lines = [[row["name"], *(percent(row["by_kind"][kind]) for kind in kinds)] for row in rows]
+    return as_markdown(Table(["Method", *kinds], [lines]))
+
+
+def training_table(rows: list[dict[str, Any]]) -> str:
+    """The loss's terms at the start and at the end."""
+    header = ["Compressor", "Seeds", "Steps", *(f"{title}, {when}" for title in TERMS.values() for when in WHEN)]
+    lines = []
+    for row in rows:
+        values = (f"{row[when][term]:.2f}" for term in TERMS for when in WHEN)
+        lines.append([row["name"], str(row["seeds"]), str(row["steps"]), *values])
+    return as_markdown(Table(header, [lines]))
+
+
 def _bracket(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f"[{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
 
@@ -138,21 +188,28 @@ def page(found: dict[str, Any]) -> str:
         parts += [f"## {title}", f"{told} {part['dialogues']:,} dialogues."]
         full, *others = part["rows"]
         for keep in sorted({row["keep"] for row in others}, reverse=True):
-            parts += [f"**{percent(keep)} of the visual tokens**", table([full, *(r for r in others if r["keep"] == keep)])]
+            some = [full, *(row for row in others if row["keep"] == keep)]
+            parts += [f"**{percent(keep)} of the visual tokens**", table(some)]
+        smallest = min(row["keep"] for row in others)
+        some = [full, *(row for row in others if row["keep"] == smallest)]
+        parts += [f"**{percent(smallest)}, by the kind of question**", kind_table(some)]
+    parts += ["## Training", TRAINING, training_table(found["trainings"])]
     return "\n\n".join([*parts, stated("runs/fidelity.sh", found)]) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--asked", type=Path, default=ROOT / "out" / "fidelity" / "asked")
+    parser.add_argument("--made", type=Path, default=ROOT / "out" / "fidelity")
     parser.add_argument("--out", type=Path, default=ROOT / "docs")
     given = parser.parse_args()
     parts = {}
     for name in PARTS:
-        if (given.asked / name).is_dir():
-            rows, dialogues = rows_of(given.asked / name)
+        if (given.made / "asked" / name).is_dir():
+            rows, dialogues = rows_of(given.made / "asked" / name)
             parts[name] = {"dialogues": dialogues, "rows": rows}
-    found = {"commit": commit(), "versions": versions(), "hardware": hardware(), "parts": parts}
+    learned = trainings(given.made / "embedded" / "shapes")
+    told = {"commit": commit(), "versions": versions(), "hardware": hardware()}
+    found = {**told, "parts": parts, "trainings": learned}
     found = save(given.out / "results" / "fidelity.json", found)
     (given.out / "fidelity.md").write_text(page(found))
 

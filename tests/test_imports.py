@@ -51,6 +51,8 @@ APPLICATIONS = (*APPLICATIONS, "commands", "options", "cli")
 
 def name_of(path: Path) -> str:
     return ".".join(("pinhole", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+
+
 PARTS = ("farthest", "mixing", "normalization", "places")
 """What learned methods are made of."""
 

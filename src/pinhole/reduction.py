@@ -286,7 +286,11 @@ class Reduction:
         with safe_open(path, "pt") as file:
             told = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if "n" not in told or tensors.keys() - {"correction"} not in ({"indices"}, {"weights"}, {"indices", "weights", "sizes"}):
+        if "n" not in told or tensors.keys() - {"correction"} not in (
+            {"indices"},
+            {"weights"},
+            {"indices", "weights", "sizes"},
+        ):
             raise ValueError(f"{path} holds no reduction: give a file that Reduction.save wrote")
         layout = Layout.read(told["layout"]) if "layout" in told else None
         return cls(int(told["n"]), layout=layout, **tensors)

@@ -58,7 +58,7 @@ def method(name: str, keep: float | int = 0.25, labels: str | None = None) -> Me
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in made.parameters():
-            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.05)
     return made.double()
 
 

@@ -14,6 +14,7 @@ from pinhole.normalization import blocks_of, mean_and_scale
 from pinhole.reduction import Reduction
 from pinhole.visual import VisualTokens
 
+
 class MetaCompress(Learned, library_name="pinhole", license="apache-2.0", paper_url="https://arxiv.org/abs/2603.21701"):
     """X~ = P X with P = softmax_rows(Q diag(b) K^T / sqrt(d_c)), Q = Pool(Z + E_pos) W_q, K = (Z + E_pos) W_k.
 

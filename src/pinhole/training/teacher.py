@@ -20,7 +20,6 @@ from pinhole.methods.full import Full
 from pinhole.scope import Scope
 from pinhole.shrink import Shrunk, shrink
 
-
 _HELD = ["log_probs", "hidden"]
 """What the cache has of every dialogue."""
 
@@ -97,7 +96,7 @@ class Teacher:
     def __call__(
         self, names: list[int], inputs: dict[str, Any], visuals: list[Visual]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-probabilities (T, V) and hidden states (T, d) of a batch; `names` are its dialogues' numbers in the data."""
+        """Log-probabilities (T, V) and hidden states (T, d) of a batch; `names` number its dialogues in the data."""
         device = inputs["labels"].device
         files = [self._cache / f"{name:08d}.safetensors" for name in names] if self._cache else []
         if files and all(file.exists() for file in files):
