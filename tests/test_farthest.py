@@ -41,5 +41,14 @@ def test_among_duplicates_no_point_is_picked_twice(m):
     assert len(farthest_first(torch.ones(6, 4), m).unique()) == m
 
 
+def test_rounding_does_not_decide_between_duplicates():
+    torch.manual_seed(0)
+    points = torch.randn(6, 4, dtype=torch.float64).repeat(3, 1)
+    expected = farthest_first(points, 6)
+    assert expected.tolist() == [0, 1, 2, 3, 4, 5]
+    for _ in range(5):
+        assert torch.equal(farthest_first(points + 1e-9 * torch.randn_like(points), 6), expected)
+
+
 def test_choosing_is_not_differentiated():
     assert not farthest_first(torch.randn(8, 3, requires_grad=True), 4).requires_grad
