@@ -40,7 +40,6 @@ for seed in 0 1 2; do
   learn embedded shapes pinhole-$seed --method pinhole:keep=0.1 --seed $seed "${several[@]}"
   learn embedded shapes metacompress-$seed --method metacompress:keep=0.1 --seed $seed "${several[@]}" "${tuned[@]}"
 done
-learn embedded shapes published --method metacompress:keep=0.1 "${several[@]}"
 learn embedded shapes uncorrected --method pinhole:keep=0.1,correct=false "${several[@]}"
 learn embedded shapes visionselector --method visionselector:keep=0.1 --epochs 1 --batch 16 --lr 2e-3
 for world in shapes signs; do
@@ -56,7 +55,6 @@ done
 ask embedded shapes rivals "$shapes" "${rivals[@]}"
 ask embedded shapes Pinhole "$shapes" "${ours[@]}"
 ask embedded shapes "MetaCompress, trained likewise" "$shapes" "${theirs[@]}"
-ask embedded shapes "MetaCompress, the paper's loss" "$shapes" "$(weights metacompress embedded shapes published)"
 ask embedded shapes "Pinhole without its correction" "$shapes" "$(weights pinhole embedded shapes uncorrected)"
 ask embedded shapes VisionSelector "$shapes" "$(weights visionselector embedded shapes visionselector)"
 
