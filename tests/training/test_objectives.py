@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from pinhole.training.objectives import forward_kl, largest_column_sum, relevance_kl, row_entropy
+from pinhole.training.objectives import forward_kl, hidden_distance, largest_column_sum, relevance_kl, row_entropy
 
 
 def test_forward_kl_by_hand():
@@ -41,6 +41,13 @@ def test_row_entropy_has_a_finite_gradient_where_the_softmax_underflows():
     assert torch.isfinite(logits.grad).all()
 
 
+def test_hidden_distance_by_hand():
+    teacher, student = torch.tensor([[3.0, 4.0], [0.0, 2.0]]), torch.tensor([[3.0, 4.0], [2.0, 0.0]])
+    assert hidden_distance(teacher, student).item() == pytest.approx((0 + 8 / 4) / 2)
+    assert hidden_distance(7 * teacher, 7 * student).item() == pytest.approx(1.0)
+    assert hidden_distance(torch.zeros(1, 2), torch.zeros(1, 2)).item() == 0
+
+
 def test_largest_column_sum_by_hand():
     assert largest_column_sum(torch.tensor([[0.9, 0.1], [0.6, 0.4]])).item() == pytest.approx(1.5)
     assert largest_column_sum(torch.eye(3)).item() == 1
@@ -52,6 +59,7 @@ def test_largest_column_sum_by_hand():
     [
         lambda x: forward_kl(torch.full((3, 5), 0.2, dtype=torch.float64).log(), x.log_softmax(-1)),
         lambda x: relevance_kl(torch.tensor([[0.7, 0, 0.3, 0, 0]] * 3, dtype=torch.float64), x.log_softmax(-1)),
+        lambda x: hidden_distance(torch.arange(15, dtype=torch.float64).view(3, 5), x),
         lambda x: row_entropy(x.softmax(-1)),
         lambda x: largest_column_sum(x.softmax(-1)),
     ],

@@ -23,7 +23,8 @@ def hidden_distance(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tenso
         teacher: (T, d) hidden states h of the uncompressed model.
         student: (T, d) hidden states h' of the compressed model.
     """
-    teacher, student = teacher.float(), student.float()
+    precise = torch.promote_types(student.dtype, torch.float32)
+    teacher, student = teacher.to(precise), student.to(precise)
     return ((teacher - student).square().sum(-1) / teacher.square().sum(-1).clamp_min(1e-12)).mean()
 
 
