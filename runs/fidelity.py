@@ -3,7 +3,7 @@
     python runs/fidelity.py [--made out/fidelity] [--out docs]
 
 `made/asked` has a folder for each part and in it one for each group of contenders, as `pinhole eval` left them: in
-"rivals" each method is a group of its own, elsewhere the contenders of a folder are seeds of one. A group's score in a
+"rivals" and "more" each method is a group of its own, elsewhere the contenders of a folder are seeds of one. A group's score in a
 dialogue is the mean over its seeds; differences are paired, and intervals are bootstrap intervals over dialogues.
 `made/embedded` has the runs of the trainings, with their logs.
 """
@@ -66,7 +66,8 @@ PARTS = {
     "signs": (
         "Another world",
         "The LVLM that knows both worlds (`embedded-signs`), asked about the second: words in several fonts and bar "
-        "charts on photographs. One compressor was trained on that world, one on the first alone. One seed each.",
+        "charts on photographs. One compressor was trained on 1,600 dialogues about that world, one on as many about "
+        "the first alone. One seed each.",
     ),
 }
 
@@ -76,7 +77,7 @@ def group(folder: Path) -> list[dict[str, Any]]:
     results, answered = json.loads((folder / "results.json").read_text()), read_answers(folder / "answers.jsonl")
     found: dict[tuple[str, Any], dict[str, Any]] = {}
     for row in results["rows"]:
-        label = method_label(row["method"]) if folder.name == "rivals" else folder.name
+        label = method_label(row["method"]) if folder.name in ("rivals", "more") else folder.name
         name, keep = label, None if row["method"] == "full" else row["keep"]
         records = {dialogue: record for (key, dialogue), record in answered.items() if key == row["contender"]}
         empty = {"name": name, "keep": keep, "tokens": row["kept_tokens"], "seeds": [], "kinds": []}

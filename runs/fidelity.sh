@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Pinhole's own method beside everything else, on the embedded LVLMs: three seeds, 1,000 held-out dialogues, a tenth and
-# a quarter of the visual tokens. Writes docs/results/fidelity.json and docs/fidelity.md; goes on where it was stopped.
+# Pinhole's own method beside everything else, on the embedded LVLMs: several seeds, 1,000 held-out dialogues, a tenth
+# and a quarter of the visual tokens. Writes docs/results/fidelity.json and docs/fidelity.md; goes on where it stopped.
 #
 #   shapes     what is trained on the first world, asked about it
 #   original   the same, where kept tokens have their original positions
@@ -12,63 +12,58 @@ pinhole=.venv/bin/pinhole
 out=out/fidelity
 several=(--epochs 6 --set 'keeps=[0.1,0.1,0.25]')
 tuned=(--lr 3e-3 --clip 1 --set entropy_weight=0 hidden_weight=1)
-rivals=(full sample random spatial tome prumerge:layer=own prumerge+:layer=own visionzip vispruner divprune cdpruner)
+shapes=$out/shapes/test signs=$out/signs/test
 
 drawn() {  # WORLD SPLIT COUNT TURNS
-  local folder=$out/$1/$2
-  [ -e "$folder/dialogues.jsonl" ] || $pinhole scenes --world "$1" --split "$2" --count "$3" --turns "$4" --out "$folder" >&2
-  echo "$folder"
+  [ -e "$out/$1/$2/dialogues.jsonl" ] ||
+    $pinhole scenes --world "$1" --split "$2" --count "$3" --turns "$4" --out "$out/$1/$2"
 }
 
 learn() {  # MODEL WORLD NAME OPTIONS...
   $pinhole train --model "$1" --data "$out/$2/train" --resume --cache "$out/teacher/$1-$2" --out "$out/$1/$2/$3" "${@:4}"
 }
 
-ask() {  # MODEL PART GROUP DATA METHODS...
-  $pinhole eval --model "$1" --data "$4" --out "$out/asked/$2/$3" --ttft-dialogues 0 --keep "${keep[@]}" \
-    "${options[@]}" --methods "${@:5}"
+ask() {  # MODEL PART GROUP DATA OPTIONS...
+  $pinhole eval --model "$1" --data "$4" --out "$out/asked/$2/$3" --ttft-dialogues 0 --batch 100 "${@:5}"
 }
 
 for world in shapes signs; do
   drawn $world train 3200 4
   drawn $world test 1000 3
 done
-shapes=$out/shapes/test signs=$out/signs/test
-weights() { echo "$1:$out/$2/$3/$4"; }  # METHOD MODEL WORLD NAME
-
-for seed in 0 1 2; do
-  learn embedded shapes pinhole-$seed --method pinhole:keep=0.1 --seed $seed "${several[@]}"
-  learn embedded shapes metacompress-$seed --method metacompress:keep=0.1 --seed $seed "${several[@]}" "${tuned[@]}"
-done
-learn embedded shapes uncorrected --method pinhole:keep=0.1,correct=false "${several[@]}"
-learn embedded shapes visionselector --method visionselector:keep=0.1 --epochs 1 --batch 16 --lr 2e-3
-for world in shapes signs; do
-  learn embedded-signs $world pinhole --method pinhole:keep=0.1 "${several[@]}"
-done
-
-keep=(0.1 0.25) options=()
 ours=() theirs=()
 for seed in 0 1 2; do
-  ours+=("$(weights pinhole embedded shapes pinhole-$seed)")
-  theirs+=("$(weights metacompress embedded shapes metacompress-$seed)")
+  learn embedded shapes pinhole-$seed --method pinhole:keep=0.1 --seed $seed "${several[@]}"
+  ours+=("pinhole:$out/embedded/shapes/pinhole-$seed")
 done
-ask embedded shapes rivals "$shapes" "${rivals[@]}"
-ask embedded shapes Pinhole "$shapes" "${ours[@]}"
-ask embedded shapes "MetaCompress, trained likewise" "$shapes" "${theirs[@]}"
-ask embedded shapes "Pinhole without its correction" "$shapes" "$(weights pinhole embedded shapes uncorrected)"
-ask embedded shapes VisionSelector "$shapes" "$(weights visionselector embedded shapes visionselector)"
-
-options=(--positions original)
-ask embedded original rivals "$shapes" full sample vispruner divprune cdpruner
-ask embedded original Pinhole "$shapes" "${ours[@]}"
-
-options=(--limit 300) keep=(0.1)
+for seed in 0 1; do
+  learn embedded shapes metacompress-$seed --method metacompress:keep=0.1 --seed $seed "${several[@]}" "${tuned[@]}"
+  theirs+=("metacompress:$out/embedded/shapes/metacompress-$seed")
+done
+learn embedded shapes uncorrected --method pinhole:keep=0.1,correct=false "${several[@]}"
+for world in shapes signs; do
+  learn embedded-signs $world pinhole --limit 1600 --method pinhole:keep=0.1 "${several[@]}"
+done
 [ -e $out/tiles/config.json ] || .venv/bin/python runs/embedded_tiles.py $out/tiles
-ask $out/tiles tiles rivals "$shapes" full sample divprune
-ask $out/tiles tiles Pinhole "$shapes" "${ours[@]}"
 
-keep=(0.1 0.25) options=()
-ask embedded-signs signs rivals "$signs" full sample random spatial tome vispruner divprune cdpruner
-ask embedded-signs signs "Pinhole, trained on signs" "$signs" "$(weights pinhole embedded-signs signs pinhole)"
-ask embedded-signs signs "Pinhole, trained on shapes" "$signs" "$(weights pinhole embedded-signs shapes pinhole)"
+ask embedded shapes Pinhole "$shapes" --keep 0.1 0.25 --methods "${ours[@]}"
+ask embedded shapes "MetaCompress, trained likewise" "$shapes" --keep 0.1 0.25 --methods "${theirs[@]}"
+ask embedded shapes "Pinhole without its correction" "$shapes" --keep 0.1 0.25 \
+  --methods "pinhole:$out/embedded/shapes/uncorrected"
+ask embedded shapes rivals "$shapes" --keep 0.1 \
+  --methods full sample random spatial tome prumerge:layer=own prumerge+:layer=own visionzip vispruner divprune cdpruner
+ask embedded shapes more "$shapes" --keep 0.25 --methods sample tome divprune
+
+ask embedded original rivals "$shapes" --positions original --keep 0.1 --methods full sample vispruner divprune cdpruner
+ask embedded original Pinhole "$shapes" --positions original --keep 0.1 --methods "${ours[@]}"
+
+ask $out/tiles tiles rivals "$shapes" --limit 300 --keep 0.1 --methods full sample divprune
+ask $out/tiles tiles Pinhole "$shapes" --limit 300 --keep 0.1 --methods "${ours[@]}"
+
+ask embedded-signs signs rivals "$signs" --keep 0.1 --methods full sample tome vispruner divprune cdpruner
+ask embedded-signs signs more "$signs" --keep 0.25 --methods sample divprune
+for world in signs shapes; do
+  ask embedded-signs signs "Pinhole, trained on $world" "$signs" --keep 0.1 0.25 \
+    --methods "pinhole:$out/embedded-signs/$world/pinhole"
+done
 .venv/bin/python runs/fidelity.py
