@@ -38,7 +38,6 @@ intervals over dialogues."""
 LEARNED = {
     "pinhole": "Pinhole",
     "metacompress": "MetaCompress, trained likewise",
-    "uncorrected": "Pinhole without its correction",
 }
 TERMS = {"kl": "KL", "entropy": "Row entropy", "collapse": "Largest column sum"}
 WHEN = ("start", "end")

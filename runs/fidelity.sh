@@ -40,7 +40,6 @@ for seed in 0 1; do
   learn embedded shapes metacompress-$seed --method metacompress:keep=0.1 --seed $seed "${several[@]}" "${tuned[@]}"
   theirs+=("metacompress:$out/embedded/shapes/metacompress-$seed")
 done
-learn embedded shapes uncorrected --method pinhole:keep=0.1,correct=false "${several[@]}"
 for world in shapes signs; do
   learn embedded-signs $world pinhole --limit 1600 --method pinhole:keep=0.1 "${several[@]}"
 done
@@ -48,8 +47,6 @@ done
 
 ask embedded shapes Pinhole "$shapes" --keep 0.1 0.25 --methods "${ours[@]}"
 ask embedded shapes "MetaCompress, trained likewise" "$shapes" --keep 0.1 0.25 --methods "${theirs[@]}"
-ask embedded shapes "Pinhole without its correction" "$shapes" --keep 0.1 0.25 \
-  --methods "pinhole:$out/embedded/shapes/uncorrected"
 ask embedded shapes rivals "$shapes" --keep 0.1 \
   --methods full sample random spatial tome prumerge:layer=own prumerge+:layer=own visionzip vispruner divprune cdpruner
 ask embedded shapes more "$shapes" --keep 0.25 --methods sample tome divprune
