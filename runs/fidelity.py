@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from pinhole.benchmark.table import tables
 from pinhole.evaluation.answers import read_answers
 from pinhole.evaluation.provenance import commit, hardware, stated, versions
 from pinhole.evaluation.results import save
@@ -44,6 +45,8 @@ WHEN = ("start", "end")
 TRAINING = """Means over the first and the last 20 steps, at shares that are drawn for each step: the KL divergence of
 the answers from the uncompressed model's, the entropy of P's rows in nats, and the largest column sum of P. A selection
 has an entropy of 0 and a largest column sum of 1."""
+COST = """LLaVA-1.5-7B with random weights, its LLM cut to two of 32 layers, which makes everything that is not the LLM
+weigh more; [efficiency.md](efficiency.md) says what is measured."""
 PARTS = {
     "shapes": (
         "The first world",
@@ -192,6 +195,8 @@ def page(found: dict[str, Any]) -> str:
         smallest = min(row["keep"] for row in others)
         some = [full, *(row for row in others if row["keep"] == smallest)]
         parts += [f"**{percent(smallest)}, by the kind of question**", kind_table(some)]
+    if cost := found["cost"]:
+        parts += ["## What it costs", COST, as_markdown(next(iter(tables(cost).values())))]
     parts += ["## Training", TRAINING, training_table(found["trainings"])]
     return "\n\n".join([*parts, stated("runs/fidelity.sh", found)]) + "\n"
 
@@ -208,7 +213,9 @@ def main() -> None:
             parts[name] = {"dialogues": dialogues, "rows": rows}
     learned = trainings(given.made / "embedded" / "shapes")
     told = {"commit": commit(), "versions": versions(), "hardware": hardware()}
-    found = {**told, "parts": parts, "trainings": learned}
+    measured = given.made / "cost" / "results.json"
+    cost = json.loads(measured.read_text()) if measured.exists() else None
+    found = {**told, "parts": parts, "trainings": learned, "cost": cost}
     found = save(given.out / "results" / "fidelity.json", found)
     (given.out / "fidelity.md").write_text(page(found))
 
