@@ -3,9 +3,9 @@
     python runs/fidelity.py [--made out/fidelity] [--out docs]
 
 `made/asked` has a folder for each part and in it one for each group of contenders, as `pinhole eval` left them: in
-"rivals" and "more" each method is a group of its own, elsewhere the contenders of a folder are seeds of one. A group's score in a
-dialogue is the mean over its seeds; differences are paired, and intervals are bootstrap intervals over dialogues.
-`made/embedded` has the runs of the trainings, with their logs.
+"rivals" and "more" each method is a group of its own, elsewhere the contenders of a folder are seeds of one. A group's
+score in a dialogue is the mean over its seeds; differences are paired, and intervals are bootstrap intervals over
+dialogues. `made/embedded` has the runs of the trainings, with their logs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ TRAINING = """Means over the first and the last 20 steps, at shares that are dra
 the answers from the uncompressed model's, the entropy of P's rows in nats, and the largest column sum of P. A selection
 has an entropy of 0 and a largest column sum of 1."""
 COST = """LLaVA-1.5-7B with random weights, its LLM cut to two of 32 layers, which makes everything that is not the LLM
-weigh more; [efficiency.md](efficiency.md) says what is measured."""
+weigh more; [efficiency.md](efficiency.md) says what is measured. On a GPU the steps in which seeds are chosen, one for
+each kept token, are launched one after another; that has not been measured."""
 PARTS = {
     "shapes": (
         "The first world",
