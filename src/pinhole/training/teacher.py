@@ -100,16 +100,15 @@ class Teacher:
         device = inputs["labels"].device
         files = [self._cache / f"{name:08d}.safetensors" for name in names] if self._cache else []
         if files and all(file.exists() for file in files):
-            parts = [load_file(file) for file in files]
-            log_probs, hidden = (torch.cat([part[name] for part in parts]).to(device).float() for name in _HELD)
+            cached = [load_file(file) for file in files]
+            log_probs, hidden = (torch.cat([one[name] for one in cached]).to(device).float() for name in _HELD)
             return log_probs, hidden
         result = answer_outputs(self._family, inputs, Full(), visuals)
         held = [result.log_probs, result.hidden]
         counts = (inputs["labels"][:, 1:] != -100).sum(-1).tolist()
         for file, *parts in zip(files, *(each.split(counts) for each in held), strict=False):
             partial = file.with_suffix(".part")
-            tensors = (part.half().cpu().contiguous() for part in parts)
-            save_file(dict(zip(_HELD, tensors, strict=True)), partial)
+            save_file({name: part.half().cpu().contiguous() for name, part in zip(_HELD, parts, strict=True)}, partial)
             partial.replace(file)
         # as the cache will give it: a resumed run is the same run
         log_probs, hidden = (each.half().float() if files else each for each in held)
