@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,7 @@ def page(found: dict[str, Any]) -> str:
         if name not in found["parts"]:
             continue
         part = found["parts"][name]
-        parts += [f"## {title}", f"{told} {part['dialogues']:,} dialogues."]
+        parts += [f"## {title}", textwrap.fill(f"{told} {part['dialogues']:,} dialogues.", 120)]
         full, *others = part["rows"]
         for keep in sorted({row["keep"] for row in others}, reverse=True):
             some = [full, *(row for row in others if row["keep"] == keep)]
