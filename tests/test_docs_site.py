@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 
 import pytest
@@ -79,6 +80,24 @@ def test_the_reference_shows_everything_that_is_public():
 def test_what_the_reference_shows_is_there_and_explained(name):
     module, _, attribute = name.rpartition(".")
     assert getattr(importlib.import_module(module), attribute).__doc__
+
+
+def untyped(thing) -> list[str]:
+    """The arguments that a docstring explains and nothing gives a type: the site is not built with such."""
+    _, _, text = (inspect.getdoc(thing) or "").partition("\nArgs:\n")
+    explained = re.findall(r"^    (\S[^:]*):", text.split("\n\n")[0], re.MULTILINE)
+    function = vars(thing).get("__init__") if inspect.isclass(thing) else thing
+    typed = getattr(function, "__annotations__", {})
+    return [name for name in explained if name.lstrip("*") not in typed and "(" not in name]
+
+
+@pytest.mark.parametrize("name", sorted(documented()))
+def test_every_argument_that_the_reference_explains_has_a_type(name):
+    module, _, attribute = name.rpartition(".")
+    thing = getattr(importlib.import_module(module), attribute)
+    members = vars(thing).items() if inspect.isclass(thing) else ()
+    public = [member for key, member in members if inspect.isfunction(member) and not key.startswith("_")]
+    assert not [argument for shown in (thing, *public) for argument in untyped(shown)]
 
 
 def test_all_that_a_family_may_answer_is_named():

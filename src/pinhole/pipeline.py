@@ -26,10 +26,12 @@ class CompressedImageTextToTextPipeline(ImageTextToTextPipeline):
     ```
 
     Args:
-        method: what reduces images and videos: as for `pinhole.compress`, or as on the command line, such as
-            "sample:keep=0.1" or "metacompress:FOLDER". None keeps every visual token. Weights are loaded where it is
-            given: give a learned method where the pipeline is made, not at every call.
-        positions, video, separators: as `pinhole.Scope` explains them.
+        method (Methods | str): what reduces images and videos: as for `pinhole.compress`, or as on the command line,
+            such as "sample:keep=0.1" or "metacompress:FOLDER". None keeps every visual token. Weights are loaded where
+            it is given: give a learned method where the pipeline is made, not at every call.
+        positions (Positions | None): as in `pinhole.Scope`.
+        video (str): as in `pinhole.Scope`.
+        separators (str): as in `pinhole.Scope`.
     """
 
     def _sanitize_parameters(
