@@ -175,8 +175,8 @@ class TestTrainingCost:
         one = script("training_cost")["at_depth"]("tiny", 1, 2, 0.25, True)
         assert one["first_epoch_s"] > 0
         assert one["later_epoch_s"] > 0
-        # half precision log-probabilities of three answers of 16 tokens over the vocabulary
-        assert one["cache_bytes_per_sample"] == pytest.approx(3 * 16 * 1024 * 2, rel=0.01)
+        # of three answers of 16 tokens log-probabilities over the vocabulary and hidden states, in half precision
+        assert one["cache_bytes_per_sample"] == pytest.approx(3 * 16 * (1024 + 128) * 2, rel=0.01)
 
     def test_the_script_extrapolates_what_it_measures(self, tmp_path, monkeypatch):
         out = tmp_path / "cost.json"

@@ -9,9 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pinhole import MetaCompress, VisualTokens
+from pinhole import MetaCompress, VisualTokens, normalization
 from pinhole.layout import Layout
-from pinhole.methods import metacompress
 
 
 def tokens(n: int, width: int = 8, seed: int = 0) -> torch.Tensor:
@@ -95,7 +94,7 @@ def test_pooling_windows_start_where_the_docstring_says(n, m):
 def test_tokens_are_looked_at_in_blocks_without_a_difference(settings, monkeypatch):
     method, x = MetaCompress.create(8, d_c=4, **settings).double(), tokens(50)
     whole = method(x, 6)
-    monkeypatch.setattr(metacompress, "AT_ONCE", 8 * 7)
+    monkeypatch.setattr(normalization, "AT_ONCE", 8 * 7)
     torch.testing.assert_close(method(x, 6), whole, rtol=1e-5, atol=1e-6)  # E_pos is made in float32
 
 
