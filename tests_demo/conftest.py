@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent))
 _HUB = tempfile.TemporaryDirectory(prefix="pinhole-hub-")
@@ -33,6 +33,9 @@ CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 QUIETLY = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 PATIENCE = 60_000
 """Milliseconds that the page may take to do anything: many times what it takes on an idle machine."""
+
+
+expect.set_options(timeout=PATIENCE)  # 5 seconds, unless told
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
