@@ -63,6 +63,6 @@ for world in signs shapes; do
   ask embedded-signs signs "Pinhole, trained on $world" "$signs" --keep 0.1 0.25 \
     --methods "pinhole:$out/embedded-signs/$world/pinhole"
 done
-$pinhole bench --model llava-1.5-7b:layers=2 --methods full sample metacompress pinhole --keep 0.1 --turns 1 --tokens 1 \
+$pinhole bench --model llava-1.5-7b:layers=2 --methods full sample metacompress pinhole --keep 0.1 --turns 1 --tokens 2 \
   --repeats 5 --out "$out/cost"
 .venv/bin/python runs/fidelity.py
