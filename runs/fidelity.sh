@@ -64,5 +64,5 @@ for world in signs shapes; do
     --methods "pinhole:$out/embedded-signs/$world/pinhole"
 done
 $pinhole bench --model llava-1.5-7b:layers=2 --methods full sample metacompress pinhole --keep 0.1 --turns 1 --tokens 2 \
-  --repeats 5 --out "$out/cost"
+  --repeats 5 --dtype float32 --out "$out/cost"
 .venv/bin/python runs/fidelity.py
