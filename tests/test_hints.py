@@ -2,6 +2,8 @@
 
 import pytest
 
+from pinhole.methods.metacompress import MetaCompress
+
 EVAL = "eval --out {new} --data {scenes} --methods full"
 
 
@@ -71,6 +73,32 @@ def test_a_value_that_cannot_be_used(pinhole, stage, words, message):
     assert err.startswith("error: ")
     assert message.format(**stage) in err
     assert not stage["new"].exists()
+
+
+CHAT = "chat --image {picture} --device cpu --question x --max-new-tokens 1 --method "
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        CHAT + "metacompress:d_c=4",
+        EVAL + " metacompress:d_c=4 metacompress:d_c=8 --limit 1 --max-new-tokens 1 --ttft-dialogues 0 --device cpu",
+        "view --image {picture} --device cpu --methods sample metacompress --out {new}/page.html",
+        "overlap --data {scenes} --device cpu --limit 1 --method metacompress --out {new}",
+    ],
+)
+def test_methods_that_learn_say_that_they_have_no_weights(pinhole, stage, words):
+    code, out, err = pinhole(*words.format(**stage).split())
+    assert code == 0, err
+    assert out.count("metacompress is untrained here, its weights are random: name trained ones, as") == 1
+
+
+def test_methods_with_weights_or_with_nothing_to_learn_say_nothing(pinhole, stage, tmp_path):
+    MetaCompress.create(192).save_pretrained(tmp_path / "weights")
+    for method in (f"metacompress:{tmp_path / 'weights'}", "sample+fastv:layer=1"):
+        code, out, err = pinhole(*(CHAT + method).format(**stage).split())
+        assert code == 0, err
+        assert "untrained" not in out
 
 
 @pytest.fixture

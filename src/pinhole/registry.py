@@ -116,6 +116,13 @@ class MethodSpec:
             check_keep(given["keep"])
         return cls(name, source, given)
 
+    @property
+    def is_untrained(self) -> bool:
+        """Whether the method learns and no weights are named: `build` draws them at random."""
+        from pinhole.method import Learned
+
+        return self.source is None and issubclass(method_class(self.name), Learned)
+
     def build(self, width: int, keep: Keep | None = None, seed: int = 0) -> Method:
         """The method itself; `keep` counts where the specification has none and the method takes one.
 

@@ -59,11 +59,11 @@ def test_the_page_is_whole_and_says_what_there_is(looked):
     assert "prefers-color-scheme: dark" in page.source
     assert "@media print" in page.source
     for words in (
-        "What Sample, Spatial, PyramidDrop and Relevance keep of 144 visual tokens",
+        "What Sample, Spatial, PyramidDrop and Relevance (untrained) keep of 144 visual tokens",
         f"Asked: {question}",
         "Answered, uncompressed: ",
         ROLLOUT,
-        "Predicted by Relevance",
+        "Predicted by Relevance (untrained)",
         "14 of 144 tokens kept (9.7 %)",
         "36 of 144 tokens left, merged (25.0 %)",
         "67.5 of 144 on average over layers (46.9 %)",
@@ -88,7 +88,7 @@ def test_the_look_is_what_chat_and_label_find(looked, embedded, scenes):
     [label] = labels_of(*embedded, [(dialogue, 0)], LabelSettings(answers="all", max_answer_tokens=32))
     assert subject.answer == label.answer
     assert torch.allclose(subject.relevance[ROLLOUT], label.relevance[0], rtol=1e-4, atol=1e-7)
-    assert float(subject.relevance["Predicted by Relevance"].sum()) == pytest.approx(1)
+    assert float(subject.relevance["Predicted by Relevance (untrained)"].sum()) == pytest.approx(1)
 
 
 def test_one_saved_reduction_is_enough(pinhole, embedded, scenes, tmp_path):

@@ -10,6 +10,7 @@ import typer
 
 from pinhole.commands.holding import Holding
 from pinhole.commands.output import Output
+from pinhole.commands.untrained import tell_untrained
 from pinhole.options import Checkpoint, Reading, parse_keep
 
 
@@ -55,6 +56,7 @@ class LmmsEval:
         reading.scope()
         for keep in keeps:
             parse_keep(keep)
+        tell_untrained(methods, output)
         loading = asdict(checkpoint)
         options = {"pretrained": loading.pop("model"), **loading, **asdict(reading), "frames": holding.frames}
         benchmarks = Benchmarks(tuple(self.tasks or ()), holding.batch, limit, self.include)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pinhole.commands.output import Output, at_fault, console, say
+from pinhole.commands.untrained import tell_untrained
 from pinhole.completion import method_specs
 from pinhole.options import Checkpoint, ConfigOption, Reading, parse_keep, spread
 
@@ -50,6 +51,7 @@ def chat(
         raise ValueError("give an --image FILE or a --video FILE to talk about")
     share, specs, scope = parse_keep(keep), parse_specs(method), reading.scope()
     pictures = [load_image(path) for path in image or ()]
+    tell_untrained([method], output)
     lvlm, processor = checkpoint.load(output.progress)
     films = [load_video(path, frames) for path in video or ()]
     built = [spec.build(family_of(lvlm).width, share) for spec in specs]

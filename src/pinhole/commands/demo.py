@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pinhole.commands.output import Output
+from pinhole.commands.untrained import tell_untrained
 from pinhole.completion import method_specs
 from pinhole.options import Checkpoint, Reading, parse_keep, spread
 from pinhole.progress import busy
@@ -94,6 +95,7 @@ def demo(
     name = Path(checkpoint.model).name if Path(checkpoint.model).is_dir() else checkpoint.model
     there = Host(model, processor, name, scope, limits)
     offers = Offers(there.family, methods, compressors or ())
+    tell_untrained(methods or (), output)
     for reason in offers.left_out:
         output.tell(f"left out {reason}", "dim")
     with busy("warming up", output.progress):

@@ -13,6 +13,7 @@ from pinhole.commands.holding import Holding
 from pinhole.commands.judging import Judging
 from pinhole.commands.output import Output
 from pinhole.commands.reporting import write_beside
+from pinhole.commands.untrained import tell_untrained
 from pinhole.completion import method_specs
 from pinhole.options import Checkpoint, ConfigOption, MatchOption, Reading, parse_keep, spread
 
@@ -63,6 +64,8 @@ def evaluate(
     dialogues = read_dialogues(data, videos=True)[:limit]
     judge = judging.judge_in(out)
     with engines.load(checkpoint, reading, dialogues, output.progress) as (lvlm, processor, engine, share):
+        if share.rank == 0:
+            tell_untrained(methods, output)
         rivals = contenders(methods, keeps, family_of(lvlm).shape, match)  # type: ignore[arg-type]
         results = evaluation.evaluate(
             lvlm,

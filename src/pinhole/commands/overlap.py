@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pinhole.commands.output import Output
+from pinhole.commands.untrained import tell_untrained
 from pinhole.completion import method_specs
 from pinhole.options import Checkpoint, PositionsOption, SeparatorsOption, parse_keep, spread
 
@@ -49,14 +50,13 @@ def overlap(
 ) -> None:
     """Compare the tokens that a P keeps with those that attention ranks first, and draw both on the pictures."""
     from pinhole.data import read_dialogues
-    from pinhole.evaluation.contender import parse_specs
     from pinhole.evaluation.evaluate import Names
     from pinhole.overlap import Decided, Fitted, compare
     from pinhole.scope import Scope
 
     share, scope = parse_keep(keep), Scope(positions, separators=separators)  # type: ignore[arg-type]
     if method != FIT:
-        parse_specs(method)
+        tell_untrained([method], output)
     dialogues = read_dialogues(data)[:limit]
     lvlm, processor = checkpoint.load(output.progress)
     chooser = (

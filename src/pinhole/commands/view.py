@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pinhole.commands.output import Output
+from pinhole.commands.untrained import tell_untrained
 from pinhole.completion import method_specs
 from pinhole.options import Checkpoint, Reading, parse_keep, spread
 from pinhole.progress import busy, tracked
@@ -53,7 +54,6 @@ def view(
     ] = None,
 ) -> None:
     """Draw which visual tokens methods keep of pictures and videos, and which of them an answer rests on."""
-    from pinhole.evaluation.contender import parse_specs
     from pinhole.images import load_image
     from pinhole.videos import load_video
     from pinhole.view.saved import load_subjects, save_subjects
@@ -67,8 +67,7 @@ def view(
     if reductions and (question or keep or save):
         raise ValueError("--reductions FILE is drawn as it is: leave out --question, --keep and --save")
     keeps, scope = [parse_keep(share) for share in keep or ["0.1"]], reading.scope()
-    for spec in methods or ():
-        parse_specs(spec)
+    tell_untrained(methods or (), output)
     pictures = [*map(load_image, image or ()), *(load_video(path, frames) for path in video or ())]
     names = [path.name for path in (*(image or ()), *(video or ()))]
     sources = [_source(picture) for picture in pictures]

@@ -12,8 +12,8 @@ from pinhole.families.base import Family
 from pinhole.families.cues import NEXT, OUTPUT
 from pinhole.families.first_layer import FIRST, of_prompt
 from pinhole.layer_method import LayerMethod
-from pinhole.method import InputMethod, Learned
-from pinhole.registry import MethodSpec, method_class
+from pinhole.method import InputMethod
+from pinhole.registry import MethodSpec
 from pinhole.serving.settings import Settings
 
 
@@ -28,7 +28,7 @@ def servable(settings: Settings, family: Family) -> InputMethod:
         ValueError: a server cannot run it; the message says why.
     """
     spec = MethodSpec.parse(settings.method)
-    if issubclass(method_class(spec.name), Learned) and spec.source is None:
+    if spec.is_untrained:
         raise ValueError(f"{spec.name} learns: serve it with its weights, as {spec.name}:FOLDER")
     with _ordinary_tensors():
         method = spec.build(family.width, settings.keep)

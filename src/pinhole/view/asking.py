@@ -61,10 +61,11 @@ def entrants(model: PreTrainedModel, specs: Sequence[str], keeps: Sequence[Keep]
 
 
 def _label(text: str) -> str:
-    """The methods' names, each with what was written behind it; of a path its last part."""
+    """The methods' names, each with what was written behind it, of a path its last part; and which are untrained."""
     labels = []
     for spec in parse_specs(text):
         notes = [spec.source.rstrip("/").rpartition("/")[2]] if spec.source else []
+        notes += ["untrained"] * spec.is_untrained
         notes += [f"{name}={value}" for name, value in spec.given.items()]
         labels.append(method_label(spec.name) + (f" ({', '.join(notes)})" if notes else ""))
     return " + ".join(labels)
