@@ -36,6 +36,7 @@ def test_a_command_line_that_cannot_be_read(pinhole, stage, words, message):
     [
         (EVAL + " --device cudda", "no device 'cudda' here: "),
         (EVAL + " --model a/b/c", "no folder 'a/b/c': give a checkpoint folder, a hub name, or 'embedded'"),
+        (EVAL + " --model embedded-sings", "no model 'embedded-sings'; did you mean 'embedded-signs'?"),
         (EVAL + " --batch 0", "max_new_tokens, batch and frames are at least 1, got 16, 0 and 1"),
         (EVAL + " --match avrage", "match is keep or average, got 'avrage'"),
         (EVAL + " --engine vlm", "--engine is transformers or vllm, got 'vlm'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib
 import os
@@ -138,6 +139,9 @@ def _config_of(name: str) -> dict[str, Any]:
 
 def _located(name: str) -> str:
     if name.count("/") <= 1 and not name.startswith((".", "/", "~")):
+        near = difflib.get_close_matches(name, SHIPPED, n=1, cutoff=0.8)
+        if near and not Path(name).is_dir():
+            raise ValueError(f"no model {name!r}; did you mean {near[0]!r}?")
         return name
     name = str(Path(name).expanduser())
     if not Path(name).is_dir():
