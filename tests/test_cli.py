@@ -40,6 +40,7 @@ def test_methods_lists_the_registry(pinhole):
     assert code == 0
     for name in ("full", "random", "sample", "spatial", "metacompress"):
         assert f"\n {name} " in out
+    assert "…" not in out
 
 
 def test_scenes_train_eval_chat(pinhole, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from pinhole.commands.output import Output
 from pinhole.options import spread
@@ -29,7 +29,7 @@ def methods(output: Output) -> None:
                 "paper": kind.paper,
             }
         )
-    table = Table(*rows[0], box=None, header_style="bold")
+    table = Table(*(Column(name, overflow="fold") for name in rows[0]), box=None, header_style="bold")
     for row in rows:
         table.add_row(*map(_shown, row.values()))
     output.give(rows, table)
