@@ -34,6 +34,14 @@ def test_the_terminal_shows_every_number(results, width):
             assert word in text
 
 
+def test_a_narrow_terminal_cuts_no_number_off(results):
+    console = Console(file=io.StringIO(), width=80)
+    for row in results["rows"]:
+        row |= {"accuracy": [1.0] * 3, "average": 1.0, "ci95": [1.0, 1.0], "delta_ci95": [0.5, 1.0]}
+    console.print(rich_table(results))
+    assert "…" not in console.file.getvalue()
+
+
 def test_larger_keeps_come_first_and_equal_ones_stay_together(results, row):
     results["rows"] += [row("sample", 0.5, 72, 0.7), row("random", 14, 14, 0.5), row("random", 0.1, 14, 0.5)]
     groups = [[line[:2] for line in group] for group in result_table(results).groups]

@@ -110,6 +110,7 @@ def as_rich(table: Table) -> RichTable:
             Text(heading.replace(" [", "\n[").replace(" to ", "\nto ")),
             justify="right" if i else "left",
             no_wrap=i == 0,
+            overflow="fold",
         )
     for group in table.groups:
         for name, *numbers in group:
