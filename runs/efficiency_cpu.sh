@@ -24,7 +24,7 @@ for part in "${@:-main methods inside scaling profile}"; do
         case $one in
             main) measure efficiency_cpu "$deep" --methods full sample metacompress --turns 2 ;;
             methods) measure efficiency_methods_cpu "$shallow" --turns 1 --methods full sample random spatial tome prumerge \
-                prumerge+ visionzip vispruner divprune cdpruner visionselector relevance metacompress ;;
+                prumerge+ visionzip vispruner divprune cdpruner visionselector relevance metacompress pinhole ;;
             inside) measure efficiency_inside_cpu "$deep" --turns 1 --methods full sample fastv pyramiddrop sparsevlm dart \
                 vtw adsc ;;
             scaling) limited "$bin/python" runs/scaling.py --limit 5 --out docs/results/scaling_cpu.json \

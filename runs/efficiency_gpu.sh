@@ -5,8 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=.venv/bin
-few="full sample metacompress fastv"
-some="full sample metacompress visionzip divprune fastv pyramiddrop sparsevlm dart"
+few="full sample metacompress pinhole fastv"
+some="full sample metacompress pinhole visionzip divprune fastv pyramiddrop sparsevlm dart"
 
 limited() {  # a command that goes on where it was stopped
     timeout 9m "$@" || { status=$?; [ $status != 124 ] || echo "stopped after nine minutes: call it again" >&2; exit $status; }

@@ -10,8 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 pinhole=.venv/bin/pinhole
 out=out/fidelity
-several=(--epochs 6 --set 'keeps=[0.1,0.1,0.25]')
-tuned=(--lr 3e-3 --clip 1 --set entropy_weight=0 hidden_weight=1)
+likewise=(--lr 3e-3 --clip 1 --set entropy_weight=0 hidden_weight=1)
 shapes=$out/shapes/test signs=$out/signs/test
 
 drawn() {  # WORLD SPLIT COUNT TURNS
@@ -20,7 +19,11 @@ drawn() {  # WORLD SPLIT COUNT TURNS
 }
 
 learn() {  # MODEL WORLD NAME OPTIONS...
-  $pinhole train --model "$1" --data "$out/$2/train" --resume --cache "$out/teacher/$1-$2" --out "$out/$1/$2/$3" "${@:4}"
+  $pinhole train --model "$1" --data "$out/$2/train" --resume --out "$out/$1/$2/$3" "${@:4}"
+}
+
+distil() {  # MODEL WORLD NAME OPTIONS...
+  learn "$@" --cache "$out/teacher/$1-$2" --epochs 6 --set 'keeps=[0.1,0.1,0.25]'
 }
 
 ask() {  # MODEL PART GROUP DATA OPTIONS...
@@ -31,22 +34,32 @@ for world in shapes signs; do
   drawn $world train 3200 4
   drawn $world test 1000 3
 done
-ours=() theirs=()
+ours=() plain=() likened=() paper=()
 for seed in 0 1 2; do
-  learn embedded shapes pinhole-$seed --method pinhole:keep=0.1 --seed $seed "${several[@]}"
+  distil embedded shapes pinhole-$seed --method pinhole:keep=0.1 --seed $seed
+  distil embedded shapes plain-$seed --method pinhole:keep=0.1,correct=false --seed $seed
+  distil embedded shapes metacompress-$seed --method metacompress:keep=0.1 --seed $seed "${likewise[@]}"
+  distil embedded shapes paper-$seed --method metacompress:keep=0.1 --seed $seed
   ours+=("pinhole:$out/embedded/shapes/pinhole-$seed")
+  plain+=("pinhole:$out/embedded/shapes/plain-$seed")
+  likened+=("metacompress:$out/embedded/shapes/metacompress-$seed")
+  paper+=("metacompress:$out/embedded/shapes/paper-$seed")
+  for world in shapes signs; do
+    distil embedded-signs $world pinhole-$seed --limit 1600 --method pinhole:keep=0.1 --seed $seed
+  done
 done
-for seed in 0 1; do
-  learn embedded shapes metacompress-$seed --method metacompress:keep=0.1 --seed $seed "${several[@]}" "${tuned[@]}"
-  theirs+=("metacompress:$out/embedded/shapes/metacompress-$seed")
-done
-for world in shapes signs; do
-  learn embedded-signs $world pinhole --limit 1600 --method pinhole:keep=0.1 "${several[@]}"
-done
+learn embedded shapes visionselector --method visionselector:keep=0.1 --epochs 1 --batch 16 --lr 2e-3
+$pinhole label --data $out/shapes/train --limit 500 --turns all --weighting mean --out $out/labels
+learn embedded shapes relevance --method relevance:keep=0.1 --labels $out/labels --epochs 40 --lr 2e-3
 [ -e $out/tiles/config.json ] || .venv/bin/python runs/embedded_tiles.py $out/tiles
 
 ask embedded shapes Pinhole "$shapes" --keep 0.1 0.25 --methods "${ours[@]}"
-ask embedded shapes "MetaCompress, trained likewise" "$shapes" --keep 0.1 0.25 --methods "${theirs[@]}"
+ask embedded shapes "Pinhole without C" "$shapes" --keep 0.1 0.25 --methods "${plain[@]}"
+ask embedded shapes "MetaCompress, trained likewise" "$shapes" --keep 0.1 0.25 --methods "${likened[@]}"
+ask embedded shapes "MetaCompress, the paper's loss" "$shapes" --keep 0.1 0.25 --methods "${paper[@]}"
+for name in visionselector relevance; do
+  ask embedded shapes $name "$shapes" --keep 0.1 --methods $name:$out/embedded/shapes/$name
+done
 ask embedded shapes rivals "$shapes" --keep 0.1 \
   --methods full sample random spatial tome prumerge:layer=own prumerge+:layer=own visionzip vispruner divprune cdpruner
 ask embedded shapes more "$shapes" --keep 0.25 --methods sample tome divprune
@@ -61,7 +74,7 @@ ask embedded-signs signs rivals "$signs" --keep 0.1 --methods full sample tome v
 ask embedded-signs signs more "$signs" --keep 0.25 --methods sample divprune
 for world in signs shapes; do
   ask embedded-signs signs "Pinhole, trained on $world" "$signs" --keep 0.1 0.25 \
-    --methods "pinhole:$out/embedded-signs/$world/pinhole"
+    --methods pinhole:$out/embedded-signs/$world/pinhole-{0,1,2}
 done
 $pinhole bench --model llava-1.5-7b:layers=2 --methods full sample metacompress pinhole --keep 0.1 --turns 1 --tokens 2 \
   --repeats 5 --dtype float32 --out "$out/cost"

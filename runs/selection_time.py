@@ -23,6 +23,7 @@ from transformers import LlamaConfig, LlamaModel
 from pinhole.evaluation.provenance import commit, hardware, versions
 from pinhole.layout import Layout, View
 from pinhole.method import InputMethod
+from pinhole.precision import fastest_precision
 from pinhole.registry import MethodSpec, method_class, method_names, required_of
 from pinhole.visual import VisualTokens
 
@@ -46,8 +47,8 @@ def seconds(work: Callable[[], object], device: torch.device, repeats: int) -> l
     return taken[1:]
 
 
-def prefill(device: torch.device) -> tuple[torch.dtype, Callable[[], object]]:
-    """Two decoder layers on the whole prompt, in the precision that this machine computes faster."""
+def prefill(dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
+    """Two decoder layers on the whole prompt."""
     config = LlamaConfig(
         hidden_size=WIDTH,
         intermediate_size=MLP,
@@ -55,17 +56,13 @@ def prefill(device: torch.device) -> tuple[torch.dtype, Callable[[], object]]:
         num_attention_heads=HEADS,
         vocab_size=8,
     )
-    model = LlamaModel(config).eval().to(device)
+    model = LlamaModel(config).eval().to(device, dtype)
 
     def work() -> object:
-        return model(inputs_embeds=prompt.to(model.dtype), use_cache=True)
+        return model(inputs_embeds=prompt, use_cache=True)
 
-    prompt = torch.randn(1, SIDE * SIDE + TEXT, WIDTH, device=device)
-    single = min(seconds(work, device, 1))
-    model.bfloat16()
-    if min(seconds(work, device, 1)) > single:
-        model.float()
-    return model.dtype, work
+    prompt = torch.randn(1, SIDE * SIDE + TEXT, WIDTH, device=device, dtype=dtype)
+    return work
 
 
 def picture(needs: frozenset[str], dtype: torch.dtype, device: torch.device) -> VisualTokens:
@@ -121,7 +118,8 @@ def own_time(method: InputMethod, image: VisualTokens, repeats: int) -> dict:
 def measure(keep: float, repeats: int) -> dict:
     """The prefill before and after the methods, and the methods."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype, work = prefill(device)
+    dtype = fastest_precision(device)
+    work = prefill(dtype, device)
     measured = seconds(work, device, 3)
     rows = [own_time(method, picture(method.needs, dtype, device), repeats) for method in methods(keep, device)]
     measured += seconds(work, device, 3)

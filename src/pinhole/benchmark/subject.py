@@ -18,6 +18,7 @@ from pinhole.encoding import answer_end, encode_turn
 from pinhole.families import family_of
 from pinhole.families.base import Family
 from pinhole.loading import ATTENTION
+from pinhole.precision import fastest_precision
 from pinhole.transcript import Transcript
 
 WORDS = (
@@ -116,7 +117,7 @@ def subject_of_shape(
     Args:
         name: as `parse_shape` reads it.
         lengths: of the dialogue.
-        dtype: a torch dtype's name; "auto" is bfloat16.
+        dtype: a torch dtype's name; "auto" is what the device computes fastest, bfloat16 or float32.
         device: such as "cuda"; None is the GPU where there is one, else the CPU.
         attention: implementation; None is transformers' choice.
 
@@ -127,14 +128,15 @@ def subject_of_shape(
     if parsed is None:
         return None
     shape, layers = parsed
-    precision, place = _precision(dtype), _place(device)
+    place = _place(device)
+    precision = _precision(dtype, place)
     if attention is not None and attention not in ATTENTION and "/" not in attention:
         raise ValueError(f"no attention implementation {attention!r}: give one of {', '.join(ATTENTION)}")
     return _with_picture(shape, random_model(shape.at_depth(layers), precision, place, attention), lengths)
 
 
-def _precision(name: str) -> torch.dtype:
-    found = torch.bfloat16 if name == "auto" else getattr(torch, name, None)
+def _precision(name: str, device: torch.device) -> torch.dtype:
+    found = fastest_precision(device) if name == "auto" else getattr(torch, name, None)
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise ValueError(f"no dtype {name!r}: give auto, float32, bfloat16 or float16")
     return found
