@@ -35,14 +35,15 @@ pinhole bench --model llava-1.5-7b:layers=2 --methods full sample metacompress f
 
 Architectures: `llava-1.5-7b`, `llava-1.5-13b`, `llava-next-7b` (an overview and four tiles), `llava-onevision-7b` (the
 same), `qwen2-vl-7b` (1008 x 1008 pixels) and `tiny`; `:layers=2` cuts the depth of the LLM and leaves the encoder
-whole, which then weighs more. `--model` also takes a folder, a hub name or `embedded`. The folder of `--out` gets
-`results.json`, `tables.md` and `measurements.jsonl`; a stopped run goes on from there.
+whole, which then weighs more. Random weights are in bfloat16, or in float32 on a CPU that is faster in it (`--dtype`
+chooses). `--model` also takes a folder, a hub name or `embedded`. The folder of `--out` gets `results.json`,
+`tables.md` and `measurements.jsonl`; a stopped run goes on from there.
 
 ## What is measured
 One dialogue, batch 1: a picture and a question, answers of a fixed length by greedy decoding, later questions. All
 methods are measured in one process, in turn within every repetition, each repetition starting with the next one, after
-one that warms up; GPUs are synchronised before the time is read. Times are medians over the repetitions, ratios of
-times medians of the ratios within each repetition: a machine that slows down slows both.
+a dialogue each that warms up; GPUs are synchronised before the time is read. Times are medians over the repetitions,
+ratios of times medians of the ratios within each repetition: a machine that slows down slows both.
 
 - **Encoder**: the encoder and the projector, noting the cues that the method reads in the encoder.
 - **Own work**: the rest of what the method does: cues of the prompt, the decision and P X; inside the LLM, its

@@ -5,7 +5,8 @@
 `made/asked` has a folder for each part and in it one for each group of contenders, as `pinhole eval` left them: in
 "rivals" and "more" each method is a group of its own, elsewhere the contenders of a folder are seeds of one. A group's
 score in a dialogue is the mean over its seeds; differences are paired, and intervals are bootstrap intervals over
-dialogues. `made/embedded` has the runs of the trainings, with their logs.
+dialogues. `made/embedded` has the runs of the trainings, with their logs, `made/looks.json` is of
+runs/fidelity_looks.py, `made/ceiling.json` of runs/fidelity_ceiling.py, `made/cost` of `pinhole bench`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pinhole.evaluation.answers import read_answers
 from pinhole.evaluation.provenance import commit, hardware, stated, versions
 from pinhole.evaluation.results import save
 from pinhole.evaluation.statistics import mean_interval, recovery_interval
+from pinhole.scenes.worlds import WORLDS
 from pinhole.view.cells import NONE, count, method_label, percent, points
 from pinhole.view.table import Table, as_markdown
 
@@ -39,13 +41,32 @@ from Sample to the uncompressed model, and "to Pinhole" the paired difference in
 intervals over dialogues."""
 LEARNED = {
     "pinhole": "Pinhole",
+    "plain": "Pinhole without C",
     "metacompress": "MetaCompress, trained likewise",
+    "paper": "MetaCompress, the paper's loss",
 }
+SIZED = "shapes"
+"""The part whose things have sizes."""
+SIZES = ((13, 15), (16, 17), (18, 20))
+"""Radii in pixels of 144, first and last."""
+LOOKS = {
+    "weight_on_things": "Weight on things",
+    "anchors_on_things": "Anchors on things",
+    "things_with_an_anchor": "Things with an anchor",
+    "tokens_a_row": "Tokens in a row",
+}
+LOOKED = """The same pictures, {keep} of the tokens. {share} of all tokens are on a thing: the centre of their patch is
+within its radius. An anchor is the token that weighs most in a kept one; "tokens in a row" is the exponential of the
+row's entropy: among how many tokens the weight would be shared evenly."""
 TERMS = {"kl": "KL", "entropy": "Row entropy", "collapse": "Largest column sum"}
 WHEN = ("start", "end")
 TRAINING = """Means over the first and the last 20 steps, at shares that are drawn for each step: the KL divergence of
 the answers from the uncompressed model's, the entropy of P's rows in nats, and the largest column sum of P. A selection
 has an entropy of 0 and a largest column sum of 1."""
+CEILING = """{pictures} pictures of the first world, {keep} of the tokens. For each picture P is fitted to the answers
+of {learned} dialogues about it (MetaCompress's Algorithm 2, with Adam, {steps} steps), and asked in {held} others,
+with the reference answers as history. KL is that from the uncompressed model's answers, in nats a token; an answer is
+right where each of its tokens is the likeliest."""
 COST = """LLaVA-1.5-7B with random weights, its LLM cut to two of 32 layers, which makes everything that is not the LLM
 weigh more; [efficiency.md](efficiency.md) says what is measured. On a GPU the steps in which seeds are chosen, one for
 each kept token, are launched one after another; that has not been measured."""
@@ -91,6 +112,18 @@ def group(folder: Path) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def sizes_of(names: list[str], turns: int) -> np.ndarray:
+    """(dialogues, turns) the radius of the smallest thing that each question of the first world is about."""
+    world, smallest = WORLDS["shapes"], []
+    for name in names:
+        split, index = name.split("-")
+        scene = world.make_scene(split, int(index))
+        asked = world.dialogue(scene, turns)
+        assert asked is not None
+        smallest.append([min(scene.things[i].radius for i in question.about) for question in asked])
+    return np.array(smallest)
+
+
 def rows_of(part: Path) -> tuple[list[dict[str, Any]], int]:
     """A row for each group of a part, and how many dialogues were held."""
     groups = [one for folder in sorted(part.iterdir()) for one in group(folder)]
@@ -100,20 +133,23 @@ def rows_of(part: Path) -> tuple[list[dict[str, Any]], int]:
     for one in groups:
         right[one["name"], one["keep"]] = np.mean([[seed[name].sum() for name in names] for seed in one["seeds"]], 0)
     full = right["Full", None]
+    sizes = sizes_of(names, asked.max()) if part.name == SIZED else None
     rows = []
     for one in groups:
         mine, keep = right[one["name"], one["keep"]], one["keep"]
-        turns = np.mean([np.mean([seed[name] for name in names], 0) for seed in one["seeds"]], 0)
+        each = np.mean([[seed[name] for name in names] for seed in one["seeds"]], 0)
         row = {
             "name": one["name"],
             "keep": keep,
             "tokens": one["tokens"],
             "seeds": len(one["seeds"]),
-            "turns": turns.tolist(),
+            "turns": each.mean(0).tolist(),
             "by_kind": {kind: np.mean([seed[kind] for seed in one["kinds"]]) for kind in one["kinds"][0]},
             "average": mine.sum() / asked.sum(),
             "ci95": mean_interval(mine, asked),
         }
+        if sizes is not None:
+            row["by_size"] = [each[(sizes >= least) & (sizes <= most)].mean() for least, most in SIZES]
         if keep is not None:
             sample = right["Sample", keep]
             gained, gap = mine - sample, full - sample
@@ -168,6 +204,31 @@ def kind_table(rows: list[dict[str, Any]]) -> str:
     return as_markdown(Table(["Method", *kinds], [lines]))
 
 
+def size_table(rows: list[dict[str, Any]]) -> str:
+    """Accuracy by the size of the smallest thing asked about."""
+    header = ["Method", *(f"{least} to {most}" for least, most in SIZES)]
+    return as_markdown(Table(header, [[[row["name"], *map(percent, row["by_size"])] for row in rows]]))
+
+
+def look_table(rows: list[dict[str, Any]]) -> str:
+    """What P attends to."""
+    lines = []
+    for row in rows:
+        shares = [f"{percent(row[name])} {_bracket(row[f'{name}_ci95'])}" for name in list(LOOKS)[:-1]]
+        lines.append([row["name"], str(row["seeds"]), *shares, f"{row['tokens_a_row']:.1f}"])
+    return as_markdown(Table(["Method", "Seeds", *LOOKS.values()], [lines]))
+
+
+def ceiling_table(rows: list[dict[str, Any]]) -> str:
+    """What P could be at best."""
+    lines = []
+    for row in rows:
+        low, high = row["kl_ci95"]
+        right = f"{percent(row['right'])} {_bracket(row['right_ci95'])}"
+        lines.append([row["name"], f"{row['kl']:.3f} [{low:.3f}, {high:.3f}]", right])
+    return as_markdown(Table(["Tokens", "KL [95 %]", "Answers right [95 %]"], [lines]))
+
+
 def training_table(rows: list[dict[str, Any]]) -> str:
     """The loss's terms at the start and at the end."""
     header = ["Compressor", "Seeds", "Steps", *(f"{title}, {when}" for title in TERMS.values() for when in WHEN)]
@@ -197,10 +258,23 @@ def page(found: dict[str, Any]) -> str:
         smallest = min(row["keep"] for row in others)
         some = [full, *(row for row in others if row["keep"] == smallest)]
         parts += [f"**{percent(smallest)}, by the kind of question**", kind_table(some)]
+        if name == SIZED:
+            by = "by the radius in pixels of the smallest thing that is asked about"
+            parts += [f"**{percent(smallest)}, {by}**", size_table(some)]
+    if looks := found["looks"]:
+        told = LOOKED.format(keep=percent(looks["keep"]), share=percent(looks["rows"][0]["tokens_on_things"]))
+        parts += ["## What P attends to", textwrap.fill(told, 120), look_table(looks["rows"])]
+    if ceiling := found["ceiling"]:
+        told = CEILING.format(**ceiling | {"keep": percent(ceiling["keep"])})
+        parts += ["## The ceiling of P", textwrap.fill(told, 120), ceiling_table(ceiling["rows"])]
     if cost := found["cost"]:
         parts += ["## What it costs", COST, as_markdown(next(iter(tables(cost).values())))]
     parts += ["## Training", TRAINING, training_table(found["trainings"])]
     return "\n\n".join([*parts, stated("runs/fidelity.sh", found)]) + "\n"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def main() -> None:
@@ -215,9 +289,9 @@ def main() -> None:
             parts[name] = {"dialogues": dialogues, "rows": rows}
     learned = trainings(given.made / "embedded" / "shapes")
     told = {"commit": commit(), "versions": versions(), "hardware": hardware()}
-    measured = given.made / "cost" / "results.json"
-    cost = json.loads(measured.read_text()) if measured.exists() else None
-    found = {**told, "parts": parts, "trainings": learned, "cost": cost}
+    more = {"looks": "looks.json", "ceiling": "ceiling.json", "cost": "cost/results.json"}
+    more = {name: _read(given.made / path) for name, path in more.items()}
+    found = {**told, "parts": parts, "trainings": learned, **more}
     found = save(given.out / "results" / "fidelity.json", found)
     (given.out / "fidelity.md").write_text(page(found))
 

@@ -57,9 +57,8 @@ ask embedded shapes Pinhole "$shapes" --keep 0.1 0.25 --methods "${ours[@]}"
 ask embedded shapes "Pinhole without C" "$shapes" --keep 0.1 0.25 --methods "${plain[@]}"
 ask embedded shapes "MetaCompress, trained likewise" "$shapes" --keep 0.1 0.25 --methods "${likened[@]}"
 ask embedded shapes "MetaCompress, the paper's loss" "$shapes" --keep 0.1 0.25 --methods "${paper[@]}"
-for name in visionselector relevance; do
-  ask embedded shapes $name "$shapes" --keep 0.1 --methods $name:$out/embedded/shapes/$name
-done
+ask embedded shapes VisionSelector "$shapes" --keep 0.1 --methods visionselector:$out/embedded/shapes/visionselector
+ask embedded shapes Relevance "$shapes" --keep 0.1 --methods relevance:$out/embedded/shapes/relevance
 ask embedded shapes rivals "$shapes" --keep 0.1 \
   --methods full sample random spatial tome prumerge:layer=own prumerge+:layer=own visionzip vispruner divprune cdpruner
 ask embedded shapes more "$shapes" --keep 0.25 --methods sample tome divprune
@@ -76,6 +75,9 @@ for world in signs shapes; do
   ask embedded-signs signs "Pinhole, trained on $world" "$signs" --keep 0.1 0.25 \
     --methods pinhole:$out/embedded-signs/$world/pinhole-{0,1,2}
 done
+.venv/bin/python runs/fidelity_looks.py --made $out Sample=sample DivPrune=divprune \
+  "MetaCompress, trained likewise=$(IFS=,; echo "${likened[*]}")" "Pinhole=$(IFS=,; echo "${ours[*]}")"
+.venv/bin/python runs/fidelity_ceiling.py $out/embedded/shapes/plain-0 $out/embedded/shapes/pinhole-0 --made $out
 $pinhole bench --model llava-1.5-7b:layers=2 --methods full sample metacompress pinhole --keep 0.1 --turns 1 --tokens 2 \
   --repeats 5 --dtype float32 --out "$out/cost"
 .venv/bin/python runs/fidelity.py

@@ -19,7 +19,7 @@ from pinhole.benchmark.records import Records
 from pinhole.benchmark.results import Measured, summarize
 from pinhole.benchmark.rivals import limit
 from pinhole.benchmark.subject import Lengths, Subject
-from pinhole.benchmark.times import one_turn, times_of
+from pinhole.benchmark.times import one_dialogue, one_turn, times_of
 from pinhole.budget import Keep
 from pinhole.devices import input_device
 from pinhole.evaluation.contender import Contender, Match, contenders, parse_specs
@@ -59,7 +59,7 @@ def bench(
     """Measure every contender, and the limit at every keep; writes `measurements.jsonl` and `results.json` in `out`.
 
     The contenders take turns within each repetition, so that a machine that slows down slows all of them, and each
-    repetition starts with another one. The first repetition warms up and does not count.
+    repetition starts with another one. Before them each has one dialogue to warm up.
 
     Args:
         subject: what is measured.
@@ -152,7 +152,7 @@ def _count(subject: Subject, rival: Contender, records: Records) -> bool:
 
 
 def _warm_up(subject: Subject, rival: Contender, records: Records) -> bool:
-    return _tried(rival, records, lambda: times_of(subject, rival))
+    return _tried(rival, records, lambda: one_dialogue(subject, rival))
 
 
 def _tried(rival: Contender, records: Records, work: Callable[[], object]) -> bool:

@@ -35,8 +35,7 @@ def times_of(subject: Subject, contender: Contender) -> dict[str, float]:
     own = clock.seconds(lambda: decide_all(subject, contender.plan, visuals)) + _inside(subject, contender, clock)
     visuals.clear()
 
-    session = Session(subject.model, contender.methods)
-    turns = [_ask(session, clock, inputs, subject.answer) for inputs in (subject.first, *subject.later)]
+    turns = one_dialogue(subject, contender)
     first, *later = turns
     anew = [first]
     for turn in range(1, subject.turns):
@@ -61,8 +60,15 @@ def one_turn(subject: Subject, contender: Contender) -> None:
     Session(subject.model, contender.methods).ask(subject.first, **_generating(subject.answer))
 
 
+@torch.no_grad()
+def one_dialogue(subject: Subject, contender: Contender) -> list[dict[str, float]]:
+    """Seconds of every turn, the KV cache kept: to the first token, of every later one, and of the whole turn."""
+    session, clock = Session(subject.model, contender.methods), Clock(gpus_of(subject.model))
+    return [_ask(session, clock, inputs, subject.answer) for inputs in (subject.first, *subject.later)]
+
+
 def _ask(session: Session, clock: Clock, inputs: dict[str, Any], tokens: int) -> dict[str, float]:
-    """Seconds to the first token, of every later one, and of the whole turn."""
+    """Seconds of one turn."""
     streamer = TokenTimes(clock)
     start = clock.now()
     session.ask(inputs, streamer=streamer, **_generating(tokens))

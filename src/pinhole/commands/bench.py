@@ -44,7 +44,7 @@ def bench(
     text: Annotated[int, typer.Option(help="Text tokens of the first question's prompt.")] = 64,
     later: Annotated[int, typer.Option(help="Tokens of every later question.")] = 24,
     tokens: Annotated[int, typer.Option(help="Tokens of every answer.")] = 16,
-    repeats: Annotated[int, typer.Option(help="Repetitions, after one that warms up.")] = 5,
+    repeats: Annotated[int, typer.Option(help="Repetitions, after one dialogue that warms up.")] = 5,
     dtype: DtypeOption = "auto",
     device: DeviceOption = None,
     attention: AttentionOption = None,
