@@ -101,7 +101,8 @@ def benchmark(results: dict[str, Any], script: str) -> list[str]:
     dialogue = results["dialogue"]
     [text] = {row["text_tokens"] for row in results["rows"]}
     turns = dialogue["turns"] - 1
-    later = f"{dialogue['later']} tokens in each of {turns} later questions, " if turns else ""
+    each = f"each of {turns} later questions" if turns > 1 else "one later question"
+    later = f"{dialogue['later']} tokens in {each}, " if turns else ""
     about = (
         f"{results['rows'][0]['visual_tokens']:,} visual and {text} text tokens in the first prompt, {later}"
         f"{dialogue['answer']} in every answer; {results['dtype']}, {results['attention']}. {stated(script, results)}"
@@ -113,15 +114,23 @@ def benchmark(results: dict[str, Any], script: str) -> list[str]:
 
 
 def where(results: dict[str, Any]) -> list[str]:
-    """What the time to the first token is spent on, stage by stage."""
+    """What the time to the first token is spent on, stage by stage, and how fast it is computed."""
     rows, cells = results["rows"], []
     for row, label in zip(rows, labels(rows), strict=True):
         first, encoder, own = (row["ms"][name]["median"] for name in ("ttft", "encoder", "method"))
-        cells.append([label, f"{milliseconds(first)} ms", *(percent(part / first) for part in (encoder, own))])
-        cells[-1].append(percent(max(0.0, first - encoder - own) / first))
+        rest, flops = max(0.0, first - encoder - own), row["flops"]
+        shares = [percent(part / first) for part in (encoder, own, rest)]
+        rates = [
+            quantity(1000 * flops[stage] / ms, "FLOP/s") if ms else NONE
+            for stage, ms in (("encoder", encoder), ("llm", rest))
+        ]
+        cells.append([label, f"{milliseconds(first)} ms", *shares, *rates])
+    header = ["Method", "First token", "Encoder", "Own work", "The LLM, and everything else", "Encoder", "LLM"]
     return [
         "**What remains of the time to the first token**",
-        as_markdown(Table(["Method", "First token", "Encoder", "Own work", "The LLM, and everything else"], [cells])),
+        "The last two columns are FLOPs a second. Where the LLM's fall with the number of tokens, the same weights "
+        "being read for fewer rows, the speed-up stays below what FLOPs allow by as much.",
+        as_markdown(Table(header, [cells])),
     ]
 
 
@@ -233,6 +242,8 @@ def serving(results: dict[str, Any], soak: dict[str, Any] | None) -> list[str]:
 def page() -> str:
     """docs/efficiency.md."""
     parts = [INTRODUCTION, CHOICES]
+    if not any(RESULTS.glob("*_gpu.json")):
+        parts.append("No GPU was measured yet: `runs/efficiency_gpu.sh` does that, and the tables come here.")
     for kind in ("gpu", "cpu"):
         script = f"runs/efficiency_{kind}.sh"
         for path in sorted(RESULTS.glob(f"efficiency*_{kind}.json")):

@@ -19,11 +19,11 @@ LONG = Dialogue(video=(12, 56, 56, 6), question="What happens?")
 WORDS = Dialogue(question="Is a question without a picture answered too?")
 WITH_VIDEO = ("llava_onevision", "qwen2_vl", "qwen2_5_vl")
 METHODS = {
-    "llava": ("metacompress:{}", "visionzip", "sample"),
-    "llava_next": ("metacompress:{}", "visionzip", "spatial"),
-    "llava_onevision": ("metacompress:{}", "tome", "spatial"),
-    "qwen2_vl": ("metacompress:{}", "tome:metric=x", "spatial"),
-    "qwen2_5_vl": ("metacompress:{}", "visionzip:attention=received", "random"),
+    "llava": ("metacompress:{}/metacompress", "pinhole:{}/pinhole", "visionzip", "sample"),
+    "llava_next": ("metacompress:{}/metacompress", "visionzip", "spatial"),
+    "llava_onevision": ("metacompress:{}/metacompress", "tome", "spatial"),
+    "qwen2_vl": ("metacompress:{}/metacompress", "pinhole:{}/pinhole", "tome:metric=x", "spatial"),
+    "qwen2_5_vl": ("metacompress:{}/metacompress", "visionzip:attention=received", "random"),
 }
 """For each family, methods of which each reads something else: features, attention, keys, places and pixels."""
 OPTIONS = {"random": {"mm_device_do_normalize": False}}

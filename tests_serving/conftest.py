@@ -36,12 +36,18 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A MetaCompress whose rows of P differ, so that each picture shows in the answers."""
+    """A MetaCompress and a Pinhole whose rows of P differ, so that each picture shows in the answers."""
+    import torch
+
     from pinhole.methods.metacompress import MetaCompress
+    from pinhole.methods.pinhole import Pinhole
     from tiny_checkpoints import WIDTH
 
-    folder = tmp_path_factory.mktemp("metacompress")
-    MetaCompress.create(WIDTH, seed=3, d_c=16, temperature=8.0).save_pretrained(folder)
+    folder = tmp_path_factory.mktemp("weights")
+    MetaCompress.create(WIDTH, seed=3, d_c=16, temperature=8.0).save_pretrained(folder / "metacompress")
+    corrected = Pinhole.create(WIDTH, seed=3, d_c=16)
+    torch.nn.init.normal_(corrected.say.weight, generator=torch.Generator().manual_seed(0))
+    corrected.save_pretrained(folder / "pinhole")
     return folder
 
 

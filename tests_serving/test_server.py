@@ -43,7 +43,7 @@ def url(checkpoint: Path, weights: Path, environment: dict[str, str], tmp_path_f
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("server") / "log"
-    method = ["--method", f"metacompress:{weights}", "--keep", str(KEEP)]
+    method = ["--method", f"metacompress:{weights / 'metacompress'}", "--keep", str(KEEP)]
     line = ["serve", "--model", str(checkpoint), *method, "--host", "127.0.0.1", "--port", str(port), *FLAGS]
     with log.open("w") as file:
         server = subprocess.Popen(

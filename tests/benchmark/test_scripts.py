@@ -54,10 +54,13 @@ def test_every_result_gets_its_tables(tmp_path, monkeypatch):
 def test_what_remains_of_the_first_token_is_told_by_stage():
     spread = {"ttft": 200.0, "encoder": 50.0, "method": 10.0}
     row = {"method": "sample", "settings": {}, "keep": 0.1, "ms": {name: {"median": v} for name, v in spread.items()}}
+    row["flops"] = {"encoder": 5e9, "method": 0, "llm": 7e9}
     whole = {**row, "method": "full", "keep": 1.0, "ms": {**row["ms"], "encoder": {"median": 195.0}}}
-    [_, table] = script("efficiency_page")["where"]({"rows": [row, whole]})
-    assert "| Sample | 200 ms | 25.0 % | 5.0 % | 70.0 % |" in table
-    assert "| Full | 200 ms | 97.5 % | 5.0 % | 0.0 % |" in table, "times of two runs may be more than that of a third"
+    table = script("efficiency_page")["where"]({"rows": [row, whole]})[-1]
+    assert "| Sample | 200 ms | 25.0 % | 5.0 % | 70.0 % | 100 GFLOP/s | 50 GFLOP/s |" in table
+    assert "| Full | 200 ms | 97.5 % | 5.0 % | 0.0 % | 25.6 GFLOP/s | – |" in table, (
+        "two runs may take more than a third"
+    )
 
 
 def test_growth_is_the_power_of_n():
