@@ -24,7 +24,7 @@ tables: $(VENV)/.installed  ## the papers' tables on the embedded LVLM; writes d
 
 bench: $(VENV)/.installed  ## what methods cost on LLaVA-1.5-7B cut to two layers; writes out/bench/results.json
 	rm -rf out/bench
-	$(BIN)/pinhole bench --model llava-1.5-7b:layers=2 --methods full sample metacompress fastv:layer=1 --keep 0.1 \
+	$(BIN)/pinhole bench --model llava-1.5-7b:layers=2 --methods full sample metacompress --keep 0.1 \
 		--turns 2 --repeats 2 --tokens 2 --out out/bench
 
 .venv-docs/.installed: pyproject.toml constraints.txt
