@@ -34,29 +34,28 @@ for world in shapes signs; do
   drawn $world train 3200 4
   drawn $world test 1000 3
 done
-ours=() plain=() likened=() paper=()
+ours=() likened=()
 for seed in 0 1 2; do
   distil embedded shapes pinhole-$seed --method pinhole:keep=0.1 --seed $seed
-  distil embedded shapes plain-$seed --method pinhole:keep=0.1,correct=false --seed $seed
   distil embedded shapes metacompress-$seed --method metacompress:keep=0.1 --seed $seed "${likewise[@]}"
-  distil embedded shapes paper-$seed --method metacompress:keep=0.1 --seed $seed
   ours+=("pinhole:$out/embedded/shapes/pinhole-$seed")
-  plain+=("pinhole:$out/embedded/shapes/plain-$seed")
   likened+=("metacompress:$out/embedded/shapes/metacompress-$seed")
-  paper+=("metacompress:$out/embedded/shapes/paper-$seed")
   for world in shapes signs; do
     distil embedded-signs $world pinhole-$seed --limit 1600 --method pinhole:keep=0.1 --seed $seed
   done
 done
+distil embedded shapes plain --method pinhole:keep=0.1,correct=false
+distil embedded shapes paper --method metacompress:keep=0.1
 learn embedded shapes visionselector --method visionselector:keep=0.1 --epochs 1 --batch 16 --lr 2e-3
 $pinhole label --data $out/shapes/train --limit 500 --turns all --weighting mean --out $out/labels
 learn embedded shapes relevance --method relevance:keep=0.1 --labels $out/labels --epochs 40 --lr 2e-3
 [ -e $out/tiles/config.json ] || .venv/bin/python runs/embedded_tiles.py $out/tiles
 
 ask embedded shapes Pinhole "$shapes" --keep 0.1 0.25 --methods "${ours[@]}"
-ask embedded shapes "Pinhole without C" "$shapes" --keep 0.1 0.25 --methods "${plain[@]}"
+ask embedded shapes "Pinhole without C" "$shapes" --keep 0.1 0.25 --methods pinhole:$out/embedded/shapes/plain
 ask embedded shapes "MetaCompress, trained likewise" "$shapes" --keep 0.1 0.25 --methods "${likened[@]}"
-ask embedded shapes "MetaCompress, the paper's loss" "$shapes" --keep 0.1 0.25 --methods "${paper[@]}"
+ask embedded shapes "MetaCompress, the paper's loss" "$shapes" --keep 0.1 0.25 \
+  --methods metacompress:$out/embedded/shapes/paper
 ask embedded shapes VisionSelector "$shapes" --keep 0.1 --methods visionselector:$out/embedded/shapes/visionselector
 ask embedded shapes Relevance "$shapes" --keep 0.1 --methods relevance:$out/embedded/shapes/relevance
 ask embedded shapes rivals "$shapes" --keep 0.1 \
@@ -77,7 +76,7 @@ for world in signs shapes; do
 done
 .venv/bin/python runs/fidelity_looks.py --made $out Sample=sample DivPrune=divprune \
   "MetaCompress, trained likewise=$(IFS=,; echo "${likened[*]}")" "Pinhole=$(IFS=,; echo "${ours[*]}")"
-.venv/bin/python runs/fidelity_ceiling.py $out/embedded/shapes/plain-0 $out/embedded/shapes/pinhole-0 --made $out
+.venv/bin/python runs/fidelity_ceiling.py $out/embedded/shapes/plain $out/embedded/shapes/pinhole-0 --made $out
 $pinhole bench --model llava-1.5-7b:layers=2 --methods full sample metacompress pinhole --keep 0.1 --turns 1 --tokens 2 \
   --repeats 5 --dtype float32 --out "$out/cost"
 .venv/bin/python runs/fidelity.py
