@@ -43,7 +43,6 @@ LEARNED = {
     "pinhole": "Pinhole",
     "plain": "Pinhole without C",
     "metacompress": "MetaCompress, trained likewise",
-    "paper": "MetaCompress, the paper's loss",
 }
 SIZED = "shapes"
 """The part whose things have sizes."""

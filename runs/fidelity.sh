@@ -45,7 +45,6 @@ for seed in 0 1 2; do
   done
 done
 distil embedded shapes plain --method pinhole:keep=0.1,correct=false
-distil embedded shapes paper --method metacompress:keep=0.1
 learn embedded shapes visionselector --method visionselector:keep=0.1 --epochs 1 --batch 16 --lr 2e-3
 $pinhole label --data $out/shapes/train --limit 500 --turns all --weighting mean --out $out/labels
 learn embedded shapes relevance --method relevance:keep=0.1 --labels $out/labels --epochs 40 --lr 2e-3
@@ -54,8 +53,6 @@ learn embedded shapes relevance --method relevance:keep=0.1 --labels $out/labels
 ask embedded shapes Pinhole "$shapes" --keep 0.1 0.25 --methods "${ours[@]}"
 ask embedded shapes "Pinhole without C" "$shapes" --keep 0.1 0.25 --methods pinhole:$out/embedded/shapes/plain
 ask embedded shapes "MetaCompress, trained likewise" "$shapes" --keep 0.1 0.25 --methods "${likened[@]}"
-ask embedded shapes "MetaCompress, the paper's loss" "$shapes" --keep 0.1 0.25 \
-  --methods metacompress:$out/embedded/shapes/paper
 ask embedded shapes VisionSelector "$shapes" --keep 0.1 --methods visionselector:$out/embedded/shapes/visionselector
 ask embedded shapes Relevance "$shapes" --keep 0.1 --methods relevance:$out/embedded/shapes/relevance
 ask embedded shapes rivals "$shapes" --keep 0.1 \

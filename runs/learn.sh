@@ -19,6 +19,7 @@ done
 
 $pinhole train --resume --data "$data" --method metacompress:keep=0.1 --out "$out/metacompress" \
   --epochs 3 --set entropy_weight=0.02 collapse_weight=0.02 keeps=[0.25,0.1]
+$pinhole train --resume --data "$data" --method pinhole:keep=0.1 --out "$out/pinhole" --epochs 3 --set keeps=[0.25,0.1]
 $pinhole train --resume --data "$data" --method relevance:keep=0.1 --labels "$out/labels" --out "$out/relevance" \
   --epochs 40 --lr 2e-3
 $pinhole train --resume --data "$data" --method visionselector:keep=0.1 --out "$out/visionselector" \

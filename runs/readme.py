@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from pinhole.evaluation.provenance import stated
+from pinhole.view.cells import method_label
 from pinhole.view.table import markdown_table
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +24,9 @@ def with_table(readme: str, results: dict) -> str:
     """The README with the rows of these results that have a tenth of the tokens, and what they were measured on."""
     rows = [row for row in results["rows"] if row["method"] == "full" or row["keep"] == KEEP]
     made = f"{rows[0]['dialogues']} held-out dialogues. {stated('runs/methods.py', results)}"
+    for added in results.get("added", ()):
+        names = ", ".join(map(method_label, added["methods"]))
+        made += f" Added afterwards: {names}. {stated('runs/methods.py --add', added)}"
     head, _, rest = readme.partition(BEGIN)
     _, _, tail = rest.partition(END)
     return f"{head}{BEGIN}\n{markdown_table({'rows': rows})}\n\n{made}\n{END}{tail}"
