@@ -119,7 +119,8 @@ def rivals(shape: LLMShape, keeps: tuple[float, ...], weights: Weights, baseline
 def joined(published: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     """What is published, with the rows of further methods behind those of the same stage.
 
-    A row that is published already keeps its time to the first token and gets what it computes anew.
+    A row that is published already keeps its time to the first token and gets what it computes anew; a new one has the
+    columns of the others.
 
     Raises:
         ValueError: it was answered otherwise than published.
@@ -129,7 +130,7 @@ def joined(published: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     for row in found["rows"]:
         number = numbers.get(_identity(row))
         if number is None:
-            new.append(row)
+            new.append({name: row[name] for name in rows[0]})
         elif row["accuracy"] == rows[number]["accuracy"]:
             rows[number] = {**rows[number], "flops": row["flops"], "kv_bytes": row["kv_bytes"]}
         else:
