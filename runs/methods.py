@@ -155,7 +155,7 @@ def page(results: dict[str, Any], original: dict[str, Any]) -> str:
     parts = [INTRODUCTION, f"{full['dialogues']} held-out dialogues. {stated('runs/methods.py', results)}"]
     for added in results.get("added", ()):
         names = ", ".join(map(method_label, added["methods"]))
-        parts.append(f"Added afterwards: {names}. {stated('runs/methods.py --add', added)}")
+        parts.append(f"Added afterwards: {names}. {stated('runs/methods.py', added)}")
     for keep in KEEPS:
         parts += [f"## {100 * keep:g} % of the visual tokens", table(results, keep)]
     parts.append(ORIGINAL)

@@ -26,7 +26,7 @@ def with_table(readme: str, results: dict) -> str:
     made = f"{rows[0]['dialogues']} held-out dialogues. {stated('runs/methods.py', results)}"
     for added in results.get("added", ()):
         names = ", ".join(map(method_label, added["methods"]))
-        made += f" Added afterwards: {names}. {stated('runs/methods.py --add', added)}"
+        made += f" Added afterwards: {names}. {stated('runs/methods.py', added)}"
     head, _, rest = readme.partition(BEGIN)
     _, _, tail = rest.partition(END)
     return f"{head}{BEGIN}\n{markdown_table({'rows': rows})}\n\n{made}\n{END}{tail}"
