@@ -1,6 +1,6 @@
 """How far P of a compressor is from the best P for each picture, both with as many tokens: MetaCompress's Algorithm 2.
 
-    python runs/fidelity_ceiling.py PLAIN WHOLE [--made out/fidelity] [--pictures 20] [--learned 10] [--steps 200]
+    python runs/fidelity_ceiling.py PLAIN WHOLE [--made out/fidelity] [--pictures 12] [--learned 10] [--steps 200]
 
 PLAIN is a folder of `pinhole` without a correction, WHOLE one with it, at a tenth of the tokens. For each picture P is
 fitted to the answers of further dialogues about it by Adam, from the P of PLAIN and from noise, and asked in three
@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("plain", type=Path)
     parser.add_argument("whole", type=Path)
     parser.add_argument("--made", type=Path, default=ROOT / "out" / "fidelity")
-    parser.add_argument("--pictures", type=int, default=20)
+    parser.add_argument("--pictures", type=int, default=12)
     parser.add_argument("--learned", type=int, default=10, help="dialogues that P is fitted to")
     parser.add_argument("--steps", type=int, default=200)
     given = parser.parse_args()
