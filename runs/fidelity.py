@@ -91,7 +91,7 @@ PARTS = {
         "Another world",
         "The LVLM that knows both worlds (`embedded-signs`), asked about the second: words in several fonts and bar "
         "charts on photographs. One compressor was trained on 1,600 dialogues about that world, one on as many about "
-        "the first alone. One seed each.",
+        "the first alone.",
     ),
 }
 
@@ -112,14 +112,14 @@ def group(folder: Path) -> list[dict[str, Any]]:
 
 
 def sizes_of(names: list[str], turns: int) -> np.ndarray:
-    """(dialogues, turns) the radius of the smallest thing that each question of the first world is about."""
+    """(dialogues, turns) the radius of the smallest thing that each question is about; NaN where there is none."""
     world, smallest = WORLDS["shapes"], []
     for name in names:
         split, index = name.split("-")
         scene = world.make_scene(split, int(index))
         asked = world.dialogue(scene, turns)
         assert asked is not None
-        smallest.append([min(scene.things[i].radius for i in question.about) for question in asked])
+        smallest.append([min((scene.things[i].radius for i in question.about), default=np.nan) for question in asked])
     return np.array(smallest)
 
 
