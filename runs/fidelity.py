@@ -166,7 +166,7 @@ def trainings(folder: Path) -> list[dict[str, Any]]:
     found: dict[str, list[list[dict[str, float]]]] = {}
     for log in sorted(folder.glob("*/log.jsonl")):
         steps = [json.loads(line) for line in log.read_text().splitlines()]
-        if "kl" in steps[0]:
+        if TERMS.keys() <= steps[0].keys():
             found.setdefault(log.parent.name.rpartition("-")[0] or log.parent.name, []).append(steps)
     rows = []
     for name, runs in found.items():
