@@ -71,9 +71,10 @@ for world in signs shapes; do
   ask embedded-signs signs "Pinhole, trained on $world" "$signs" --keep 0.1 0.25 \
     --methods pinhole:$out/embedded-signs/$world/pinhole-{0,1,2}
 done
-.venv/bin/python runs/fidelity_looks.py --made $out Sample=sample DivPrune=divprune \
+[ -e $out/looks.json ] || .venv/bin/python runs/fidelity_looks.py --made $out Sample=sample DivPrune=divprune \
   "MetaCompress, trained likewise=$(IFS=,; echo "${likened[*]}")" "Pinhole=$(IFS=,; echo "${ours[*]}")"
-.venv/bin/python runs/fidelity_ceiling.py $out/embedded/shapes/plain $out/embedded/shapes/pinhole-0 --made $out
+[ -e $out/ceiling.json ] ||
+  .venv/bin/python runs/fidelity_ceiling.py $out/embedded/shapes/plain $out/embedded/shapes/pinhole-0 --made $out
 $pinhole bench --model llava-1.5-7b:layers=2 --methods full sample metacompress pinhole --keep 0.1 --turns 1 --tokens 2 \
   --repeats 5 --dtype float32 --out "$out/cost"
 .venv/bin/python runs/fidelity.py
