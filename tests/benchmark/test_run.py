@@ -107,7 +107,7 @@ def test_a_stopped_benchmark_goes_on(subject, tmp_path, monkeypatch):
     taken, real = [], run.times_of
 
     def stopping(subject, contender):
-        if len(taken) == 5:  # warming up three, then two repetitions of one
+        if len(taken) == 2:
             raise KeyboardInterrupt
         taken.append(contender.name)
         return real(subject, contender)
@@ -121,10 +121,13 @@ def test_a_stopped_benchmark_goes_on(subject, tmp_path, monkeypatch):
     with path.open("a") as file:
         file.write('{"kind": "time", "conten')
     taken.clear()
+    warmed, dialogue = [], run.one_dialogue
     monkeypatch.setattr(run, "times_of", lambda *given: taken.append(given[1].name) or real(*given))
+    monkeypatch.setattr(run, "one_dialogue", lambda *given: warmed.append(given[1].name) or dialogue(*given))
     results = measure(subject, tmp_path)
     assert path.read_text().startswith(before)
-    assert len(taken) == 3 + 4, "three warm up again, four measurements were left"
+    assert len(taken) == 4, "so many measurements were left"
+    assert len(warmed) == 3, "all warm up again"
     assert [len(results["rows"]), results["refused"]] == [3, []]
 
 
