@@ -125,11 +125,19 @@ def where(results: dict[str, Any]) -> list[str]:
             for stage, ms in (("encoder", encoder), ("llm", rest))
         ]
         cells.append([label, f"{milliseconds(first)} ms", *shares, *rates])
-    header = ["Method", "First token", "Encoder", "Own work", "The LLM, and everything else", "Encoder", "LLM"]
+    header = [
+        "Method",
+        "First token",
+        "Encoder",
+        "Own work",
+        "The LLM, and everything else",
+        "Encoder's rate",
+        "LLM's rate",
+    ]
     return [
         "**What remains of the time to the first token**",
-        "The last two columns are FLOPs a second. Where the LLM's fall with the number of tokens, the same weights "
-        "being read for fewer rows, the speed-up stays below what FLOPs allow by as much.",
+        "Rates are FLOPs a second. Where the LLM's falls with the number of tokens, the same weights being read for "
+        "fewer rows, the speed-up stays below what FLOPs allow by as much.",
         as_markdown(Table(header, [cells])),
     ]
 

@@ -6,6 +6,7 @@ import json
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -70,6 +71,16 @@ def test_answers_are_counted_by_the_smallest_thing_asked_about(part):
     for (least, most), share in zip(script["SIZES"], sample["by_size"], strict=True):
         right = [bool(one) for one, radius in zip(WRONG + MIXED, radii, strict=True) if least <= radius <= most]
         assert share == pytest.approx(sum(right) / len(right))
+
+
+def test_questions_about_nothing_have_no_size():
+    """A count may be of none: such an answer is in no class of sizes."""
+    names = [f"test-{index}" for index in range(40) if dialogue(make_scene("test", index), 3)]
+    sizes = runpy.run_path(str(RUNS / "fidelity.py"))["sizes_of"](names, 3)
+    asked = [question for name in names for question in dialogue(make_scene("test", int(name[5:])), 3)]
+    nothing = [not question.about for question in asked]
+    assert any(nothing)
+    assert np.isnan(sizes.flatten()).tolist() == nothing
 
 
 def test_a_look_at_p():
