@@ -59,7 +59,7 @@ ratios of times medians of the ratios within each repetition: a machine that slo
 - **One turn, all turns**: from the processor's output to the end of the answer. Later turns read their own words, the
   KV cache is kept.
 - **All read anew**: the same turns for a model that remembers nothing: each reads the picture and all that was said.
-- **Peak memory**: the most that the first turn takes above the model's weights, the method's own weights in it: what
+- **Peak memory**: the most that a dialogue takes above the model's weights, the method's own weights in it: what
   PyTorch allocates on a GPU, what the resident set grows by on a CPU.
 - **KV cache**: bytes of all keys and values behind the first turn's prefill.
 - **FLOPs**: counted by PyTorch's `FlopCounterMode`, a multiply-add as two, the whole square of attention. Beside them

@@ -128,6 +128,8 @@ def test_a_stopped_benchmark_goes_on(subject, tmp_path, monkeypatch):
     assert path.read_text().startswith(before)
     assert len(taken) == 4, "so many measurements were left"
     assert len(warmed) == 3, "all warm up again"
+    memory = [json.loads(line) for line in path.read_text().splitlines() if '"memory"' in line]
+    assert [line["repeat"] for line in memory] == [0, 1] * 3 + [2] * 3, "and their memory is measured again"
     assert [len(results["rows"]), results["refused"]] == [3, []]
 
 

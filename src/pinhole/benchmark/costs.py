@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pinhole.benchmark.flops import flop_counter
-from pinhole.benchmark.prefill import decide_all, encode, prefill
+from pinhole.benchmark.prefill import decide_all, encode, encoder_cues, prefill
 from pinhole.benchmark.subject import Subject
 from pinhole.budget import Budget
 from pinhole.decide import check_plan
@@ -31,9 +31,10 @@ def cost_of(subject: Subject, contender: Contender) -> dict[str, Any]:
     plan = contender.plan
     check_plan(plan, subject.family)
     visuals: list[Visual] = []
-    encoder = _flops(lambda: encode(subject, Plan.of(None)))
-    own = _flops(lambda: visuals.extend(encode(subject, plan))) - encoder
-    own += _flops(lambda: decide_all(subject, plan, visuals))
+    encoder = encoded = _flops(lambda: visuals.extend(encode(subject, plan)))
+    if encoder_cues(plan):
+        encoder = _flops(lambda: encode(subject, Plan.of(None)))
+    own = encoded - encoder + _flops(lambda: decide_all(subject, plan, visuals))
     inside: list[int] = []
     with flop_counter() as counter:
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -33,9 +33,14 @@ class Prefilled:
     reductions: list[Reduction]
 
 
+def encoder_cues(plan: Plan) -> Set[str]:
+    """What the method at the input reads in the encoder."""
+    return plan.entry.needs - of_prompt(plan.entry.needs)
+
+
 def encode(subject: Subject, plan: Plan) -> list[Visual]:
-    """Run encoder and projector, and note the cues in the encoder that the method at the input reads."""
-    return subject.family.encode(subject.first, plan.entry.needs - of_prompt(plan.entry.needs))[0]
+    """Run encoder and projector, and note the cues in the encoder."""
+    return subject.family.encode(subject.first, encoder_cues(plan))[0]
 
 
 def decide_all(subject: Subject, plan: Plan, visuals: list[Visual]) -> None:

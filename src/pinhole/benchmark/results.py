@@ -21,7 +21,7 @@ class Measured:
     Attributes:
         contender: it.
         cost: what `cost_of` gives.
-        memory: one `{"peak_bytes": ...}` a repetition.
+        memory: one `{"peak_bytes": ...}` a dialogue.
         times: what `times_of` gives, repetition by repetition.
     """
 
@@ -34,7 +34,7 @@ class Measured:
 def summarize(found: list[Measured]) -> list[dict[str, Any]]:
     """One row for each contender, in their order; the limits among them have the method "limit".
 
-    `ms` has every time of `times_of`, `peak_bytes` the most memory of the first turn above the model's weights (null
+    `ms` has every time of `times_of`, `peak_bytes` the most memory of a dialogue above the model's weights (null
     where it cannot be told), `flops` and `kv_bytes` what was counted in the first turn up to its first token, with what
     `budget` says beside it under `analytic`. `to_full` and `to_sample` divide the contender's by those of the
     uncompressed model, and of Sample at the same keep: times repetition by repetition, whose median it is. `speedup`

@@ -19,7 +19,7 @@ from pinhole.benchmark.records import Records
 from pinhole.benchmark.results import Measured, summarize
 from pinhole.benchmark.rivals import limit
 from pinhole.benchmark.subject import Lengths, Subject
-from pinhole.benchmark.times import one_dialogue, one_turn, times_of
+from pinhole.benchmark.times import one_dialogue, times_of
 from pinhole.budget import Keep
 from pinhole.devices import input_device
 from pinhole.evaluation.contender import Contender, Match, contenders, parse_specs
@@ -29,7 +29,7 @@ from pinhole.loading import fingerprint
 from pinhole.progress import bars
 
 MEMORY_REPEATS = 3
-"""Peaks of memory vary little."""
+"""Dialogues at most whose peak of memory is measured."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def bench(
     """Measure every contender, and the limit at every keep; writes `measurements.jsonl` and `results.json` in `out`.
 
     The contenders take turns within each repetition, so that a machine that slows down slows all of them, and each
-    repetition starts with another one. Before them each has one dialogue to warm up.
+    repetition starts with another one. Before them each warms up with dialogues whose memory is measured.
 
     Args:
         subject: what is measured.
@@ -85,14 +85,11 @@ def bench(
         for keep in compared.keeps:
             rivals += _limits(subject, rivals, keep, records)
         left = [rival for rival in rivals if len(records.find("time", rival.key)) < repeats]
-        _passing(left, bar, "warming up", lambda rival: _warm_up(subject, rival, records))
+        _passing(left, bar, "warming up", lambda rival: _warm_up(subject, rival, repeats, records))
         rivals = [rival for rival in rivals if not _refusal(records, rival)]
-        work = [("memory", *one) for one in in_turn(rivals, min(MEMORY_REPEATS, repeats))]
-        work += [("time", *one) for one in in_turn(rivals, repeats)]
-        task = bar.add_task("measuring", total=len(work))
-        for kind, repeat, rival in work:
-            records.measured(kind, rival.key, repeat, functools.partial(_measure, kind, subject, rival))
-            bar.advance(task)
+        work = list(in_turn(rivals, repeats))
+        for repeat, rival in bar.track(work, description="measuring"):
+            records.measured("time", rival.key, repeat, functools.partial(times_of, subject, rival))
     found = [
         Measured(
             rival,
@@ -151,8 +148,13 @@ def _count(subject: Subject, rival: Contender, records: Records) -> bool:
     return _tried(rival, records, lambda: records.measured("cost", rival.key, 0, lambda: cost_of(subject, rival)))
 
 
-def _warm_up(subject: Subject, rival: Contender, records: Records) -> bool:
-    return _tried(rival, records, lambda: one_dialogue(subject, rival))
+def _warm_up(subject: Subject, rival: Contender, repeats: int, records: Records) -> bool:
+    """Dialogues whose memory is measured, one at least at every start."""
+    found = len(records.find("memory", rival.key))
+    return all(
+        _tried(rival, records, lambda i=i: records.measured("memory", rival.key, i, lambda: _peak(subject, rival)))
+        for i in range(found, max(found + 1, min(MEMORY_REPEATS, repeats)))
+    )
 
 
 def _tried(rival: Contender, records: Records, work: Callable[[], object]) -> bool:
@@ -180,12 +182,11 @@ def _limits(subject: Subject, rivals: Sequence[Contender], keep: Keep, records: 
     return [rival] if _count(subject, rival, records) else []
 
 
-def _measure(kind: str, subject: Subject, rival: Contender) -> dict[str, Any]:
-    if kind == "time":
-        return times_of(subject, rival)
+def _peak(subject: Subject, rival: Contender) -> dict[str, Any]:
+    """The most memory that a dialogue takes above the model's weights, the method's own weights in it."""
     own = [method for method in rival.methods if isinstance(method, torch.nn.Module)]
     weights = sum(parameter.nbytes for method in own for parameter in method.parameters())
-    peak = peak_bytes(gpus_of(subject.model), lambda: one_turn(subject, rival))
+    peak = peak_bytes(gpus_of(subject.model), lambda: one_dialogue(subject, rival))
     return {"peak_bytes": None if peak is None else peak + weights}
 
 

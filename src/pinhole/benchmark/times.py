@@ -55,11 +55,6 @@ def times_of(subject: Subject, contender: Contender) -> dict[str, float]:
     return {name: 1000 * value for name, value in seconds.items()}
 
 
-def one_turn(subject: Subject, contender: Contender) -> None:
-    """The first turn, to the end of its answer."""
-    Session(subject.model, contender.methods).ask(subject.first, **_generating(subject.answer))
-
-
 @torch.no_grad()
 def one_dialogue(subject: Subject, contender: Contender) -> list[dict[str, float]]:
     """Seconds of every turn, the KV cache kept: to the first token, of every later one, and of the whole turn."""
