@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The CPU's efficiency results, docs/results/*_cpu.json, and docs/efficiency.md. Parts: main, methods, inside, scaling,
-# profile; all of them without an argument. A part that works for nine minutes is stopped; called again it goes on. In
-# float32: without AVX-512 a CPU takes several times as long for a product in bfloat16.
+# profile, training; all of them without an argument. A part that works for nine minutes is stopped; called again it goes
+# on. In float32: without AVX-512 a CPU takes several times as long for a product in bfloat16.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=.venv/bin
@@ -19,7 +19,7 @@ measure() {  # name, architecture, arguments of pinhole bench
     cp "out/efficiency/$name/results.json" "docs/results/$name.json"
 }
 
-for part in "${@:-main methods inside scaling profile}"; do
+for part in "${@:-main methods inside scaling profile training}"; do
     for one in $part; do
         case $one in
             main) measure efficiency_cpu "$deep" --methods full sample metacompress --turns 2 ;;
@@ -31,7 +31,8 @@ for part in "${@:-main methods inside scaling profile}"; do
                 --picture docs/images/scaling_cpu.svg ;;
             profile) "$bin/python" runs/profile_prefill.py --shape "$deep" --dtype float32 \
                 --out docs/results/profile_cpu.json ;;
-            *) echo "no part $one: main, methods, inside, scaling, profile" >&2; exit 1 ;;
+            training) "$bin/python" runs/training_cost.py --depths 1 2 --batch 1 --steps 1 ;;
+            *) echo "no part $one: main, methods, inside, scaling, profile, training" >&2; exit 1 ;;
         esac
     done
 done

@@ -2,7 +2,7 @@
 
     python runs/efficiency_page.py
 
-It takes efficiency*.json (`pinhole bench`), profile_*.json, scaling_*.json and training_cost.json, as
+It takes efficiency*.json (`pinhole bench`), profile_*.json, scaling_*.json and training_cost_*.json, as
 runs/efficiency_cpu.sh and runs/efficiency_gpu.sh leave them, rollout_cost.json of runs/rollout_cost.py, and what
 runs/serving.py and runs/soak.py gave, as serving.json and serving_soak.json; what is not there is left out.
 """
@@ -23,6 +23,8 @@ from pinhole.view.table import Table, as_markdown
 
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / "docs" / "results", ROOT / "docs" / "efficiency.md"
+GOAL_HOURS = 1.5
+"""In which a large GPU is to train MetaCompress on the paper's data."""
 
 INTRODUCTION = """# Efficiency
 
@@ -189,20 +191,29 @@ def scaling(results: dict[str, Any], script: str, picture: str) -> list[str]:
     ]
 
 
-def training(results: dict[str, Any]) -> list[str]:
-    """What training costs, extrapolated."""
+def training(results: dict[str, Any], script: str, on_gpu: bool) -> list[str]:
+    """What training computes and, on a GPU, how long that takes, extrapolated."""
     end, depths = results["extrapolated"], " and ".join(str(one["layers"]) for one in results["measured"])
-    peak = NONE if end["peak_bytes"] is None else quantity(end["peak_bytes"], "B")
-    rate = end["samples_per_s"]
-    return [
-        "## Training MetaCompress",
+    flops = {name: quantity(value, "FLOP") for name, value in end["flops_per_sample"].items()}
+    rate = quantity(end["flops"] / GOAL_HOURS / 3600, "FLOP/s")
+    parts = [
+        f"### {results['shape']}, {'GPU' if on_gpu else 'CPU'}",
         f"An extrapolation, not a training run: steps at {depths} layers of {results['shape']}, carried on in a "
-        f"straight line to {end['layers']}. {stated('runs/training_cost.py', results)}",
-        f"{results['samples']:,} samples, {results['epochs']} epochs, batch {results['batch']}, keep "
-        f"{results['keep']:g}: **{end['hours']:.2f} hours**; {rate['first_epoch']:.2f} samples a second in the first "
-        f"epoch, {rate['later_epochs']:.2f} with the teacher's cache ({quantity(end['cache_bytes'], 'B')}); {peak} "
-        f"above {quantity(end['weights_bytes'], 'B')} of weights.",
+        f"straight line to {end['layers']}. {stated(script, results)}",
+        f"{results['samples']:,} samples, {results['epochs']} epochs, keep {results['keep']:g}: **"
+        f"{quantity(end['flops'], 'FLOP')}**, {flops['first_epoch']} a sample in the first epoch and "
+        f"{flops['later_epochs']} with the teacher's cache ({quantity(end['cache_bytes'], 'B')}), forward and "
+        f"backward. A device that keeps {rate} is done in {GOAL_HOURS:g} hours.",
     ]
+    if on_gpu:
+        peak = NONE if end["peak_bytes"] is None else quantity(end["peak_bytes"], "B")
+        samples = end["samples_per_s"]
+        parts.append(
+            f"At batch {results['batch']} that takes **{end['hours']:.2f} hours**: {samples['first_epoch']:.2f} "
+            f"samples a second in the first epoch, {samples['later_epochs']:.2f} later; {peak} above "
+            f"{quantity(end['weights_bytes'], 'B')} of weights."
+        )
+    return parts
 
 
 def labelling(results: dict[str, Any]) -> list[str]:
@@ -264,8 +275,11 @@ def page() -> str:
     for kind in ("gpu", "cpu"):
         if found := read(f"scaling_{kind}"):
             parts += scaling(found, f"runs/efficiency_{kind}.sh", f"scaling_{kind}.svg")
-    if found := read("training_cost"):
-        parts += training(found)
+    costs = {kind: found for kind in ("gpu", "cpu") if (found := read(f"training_cost_{kind}"))}
+    if costs:
+        parts.append("## Training MetaCompress")
+    for kind, found in costs.items():
+        parts += training(found, f"runs/efficiency_{kind}.sh", kind == "gpu")
     if found := read("rollout_cost"):
         parts += labelling(found)
     if found := read("serving"):

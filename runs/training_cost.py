@@ -1,12 +1,14 @@
 """Extrapolates what training MetaCompress at a large model's shapes costs, from a few steps of a model cut in depth.
 
-    python runs/training_cost.py [--shape llava-next-7b] [--depths 2 4] [--batch 4] [--keep 0.1] [--checkpointing]
+    python runs/training_cost.py [--shape llava-next-7b] [--depths 2 4] [--batch 4] [--steps 3] [--keep 0.1]
+        [--checkpointing]
 
 Nothing is trained for its result: weights are random. Steps of the distillation recipe are timed on one-picture
-dialogues of three turns, all turns in one sequence, at two depths of the LLM; time and memory are carried on in a
-straight line to the full depth, as all layers are alike. In the first epoch the uncompressed model's answers are
-computed and written to the cache, in the second they are read. Reading pictures and words is left out. It writes
-docs/results/training_cost.json.
+dialogues of three turns, all turns in one sequence, at two depths of the LLM; time, memory and floating point
+operations are carried on in a straight line to the full depth, as all layers are alike. In the first epoch the
+uncompressed model's answers are computed and written to the cache, in the second they are read. Reading pictures and
+words is left out. It writes docs/results/training_cost_gpu.json, or training_cost_cpu.json, whose operations are those
+of a GPU and whose time is not.
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pinhole.benchmark.clock import Clock, gpus_of
+from pinhole.benchmark.flops import flop_counter
 from pinhole.benchmark.memory import peak_bytes
 from pinhole.benchmark.shapes import SHAPES
 from pinhole.benchmark.subject import Lengths, Subject, subject_of_shape
@@ -34,7 +38,6 @@ from pinhole.training.recipe import Part, Step, Task
 
 SAMPLES, EPOCHS = 20_000, 2
 """The paper's (arXiv 2603.21701)."""
-STEPS = 3
 
 
 def sequences(subject: Subject, batch: int) -> dict[str, Any]:
@@ -52,8 +55,8 @@ def sequences(subject: Subject, batch: int) -> dict[str, Any]:
     return {**rows, "input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
 
 
-def at_depth(shape: str, layers: int, batch: int, keep: float, checkpointing: bool) -> dict[str, Any]:
-    """Seconds of a step in either epoch, and the memory above the model's weights."""
+def at_depth(shape: str, layers: int, batch: int, keep: float, checkpointing: bool, steps: int) -> dict[str, Any]:
+    """Seconds and FLOPs of a step in either epoch, and the memory above the model's weights."""
     subject = subject_of_shape(f"{shape}:layers={layers}", Lengths())
     assert subject is not None
     model, clock = subject.model.requires_grad_(False), Clock(gpus_of(subject.model))
@@ -75,20 +78,28 @@ def at_depth(shape: str, layers: int, batch: int, keep: float, checkpointing: bo
             torch.stack([weights[name] * value / part.counts[name] for name, value in sums.items()]).sum().backward()
             optimizer.step()
 
-        step(0)
-        new = [clock.seconds(lambda i=i: step(i * batch)) for i in range(1, STEPS + 1)]
-        cached = [clock.seconds(lambda: step(0)) for _ in range(STEPS)]
-        peak = peak_bytes(gpus_of(model), lambda: step((STEPS + 1) * batch))
-        held = sum(file.stat().st_size for file in Path(cache).glob("*.safetensors")) / (STEPS + 2) / batch
+        flops = {"first_epoch_flops": counted(lambda: step(0)), "later_epoch_flops": counted(lambda: step(0))}
+        new = [clock.seconds(lambda i=i: step(i * batch)) for i in range(1, steps + 1)]
+        cached = [clock.seconds(lambda: step(0)) for _ in range(steps)]
+        peak = peak_bytes(gpus_of(model), lambda: step((steps + 1) * batch))
+        held = sum(file.stat().st_size for file in Path(cache).glob("*.safetensors")) / (steps + 2) / batch
     weights = sum(parameter.nbytes for parameter in model.parameters())
     return {
         "layers": layers,
         "first_epoch_s": statistics.median(new),
         "later_epoch_s": statistics.median(cached),
+        **flops,
         "peak_bytes": peak,
         "weights_bytes": weights,
         "cache_bytes_per_sample": held,
     }
+
+
+def counted(step: Callable[[], None]) -> int:
+    """Floating point operations of a step, forward and backward."""
+    with flop_counter() as counter:
+        step()
+        return counter.get_total_flops()
 
 
 def extrapolated(measured: list[dict[str, Any]], layers: int, batch: int) -> dict[str, Any]:
@@ -101,16 +112,24 @@ def extrapolated(measured: list[dict[str, Any]], layers: int, batch: int) -> dic
         rise = (other[name] - one[name]) / (other["layers"] - one["layers"])
         return one[name] + rise * (layers - one["layers"])
 
-    first, later = at("first_epoch_s"), at("later_epoch_s")
-    assert first is not None
-    assert later is not None
+    def over_both(what: str) -> tuple[float, float, float]:
+        """Of a step in the first epoch, of one in a later epoch, and of all of them."""
+        first, later = at(f"first_epoch_{what}"), at(f"later_epoch_{what}")
+        assert first is not None
+        assert later is not None
+        return first, later, SAMPLES / batch * (first + (EPOCHS - 1) * later)
+
+    first, later, seconds = over_both("s")
+    first_flops, later_flops, flops = over_both("flops")
     return {
         "layers": layers,
         "samples_per_s": {"first_epoch": batch / first, "later_epochs": batch / later},
+        "flops_per_sample": {"first_epoch": first_flops / batch, "later_epochs": later_flops / batch},
+        "flops": flops,
         "peak_bytes": at("peak_bytes"),
         "weights_bytes": at("weights_bytes"),
         "cache_bytes": SAMPLES * one["cache_bytes_per_sample"],
-        "hours": SAMPLES / batch * (first + (EPOCHS - 1) * later) / 3600,
+        "hours": seconds / 3600,
     }
 
 
@@ -120,12 +139,17 @@ def main() -> None:
     parser.add_argument("--shape", default="llava-next-7b", choices=list(SHAPES))
     parser.add_argument("--depths", type=int, nargs=2, default=(2, 4))
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=3, help="timed ones in each epoch")
     parser.add_argument("--keep", type=float, default=0.1)
     parser.add_argument("--checkpointing", action="store_true", help="compute each layer twice to hold less")
-    parser.add_argument("--out", type=Path, default=root / "docs" / "results" / "training_cost.json")
+    kind = "gpu" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--out", type=Path, default=root / "docs" / "results" / f"training_cost_{kind}.json")
     given = parser.parse_args()
     started = time.perf_counter()
-    measured = [at_depth(given.shape, n, given.batch, given.keep, given.checkpointing) for n in sorted(given.depths)]
+    measured = [
+        at_depth(given.shape, n, given.batch, given.keep, given.checkpointing, given.steps)
+        for n in sorted(given.depths)
+    ]
     total = SHAPES[given.shape].llm["num_hidden_layers"]
     results = {
         "shape": given.shape,

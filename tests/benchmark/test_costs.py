@@ -77,6 +77,19 @@ def test_the_budget_counts_as_the_attention_kernel_of_the_cpu_does(subject, past
     assert blind.get_total_flops() < expected, "PyTorch counts the kernel now: ours can go"
 
 
+def test_attention_is_counted_backward_too():
+    query, key, value = (torch.rand(1, 4, 9, 8, requires_grad=True) for _ in range(3))
+    with flop_counter() as counter:
+        said = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+        forward = counter.get_total_flops()
+        said.sum().backward()
+    square = 2 * 4 * 9 * 9 * 8
+    assert forward == 2 * square, "scores, and what they weigh"
+    assert counter.get_total_flops() - forward == 5 * square, (
+        "scores again, then gradients: two of these, of Q, K and V"
+    )
+
+
 def test_a_methods_own_work_is_that_of_its_formula(subject):
     [contender] = contenders(["metacompress"], [0.1], subject.family.shape)
     cost = cost_of(subject, contender)

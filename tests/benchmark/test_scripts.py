@@ -12,6 +12,7 @@ import torch
 from pinhole.benchmark.growth import PAPERS, QUADRATIC
 from pinhole.benchmark.run import Compared, admitted
 from pinhole.benchmark.subject import Lengths, subject_of_shape
+from pinhole.budget import Budget
 from pinhole.registry import METHODS
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +39,20 @@ def test_every_result_gets_its_tables(tmp_path, monkeypatch):
     one = {"method": "full", "ms": 12.25, "operations": operations}
     profile = {**made, "model": "tiny", "keep": 0.1, "dtype": "float32", "rows": [one]}
     (tmp_path / "profile_cpu.json").write_text(json.dumps(profile))
+    extrapolated = {
+        "layers": 32, "samples_per_s": {"first_epoch": 10.0, "later_epochs": 20.0}, "flops": 1.08e18, "hours": 0.83,
+        "flops_per_sample": {"first_epoch": 5e13, "later_epochs": 4e12}, "cache_bytes": 7e10, "peak_bytes": 9e9,
+        "weights_bytes": 1.4e10,
+    }  # fmt: skip
+    cost = {**made, "shape": "tiny", "samples": 20_000, "epochs": 2, "batch": 4, "keep": 0.1}
+    cost |= {"measured": [{"layers": 1}, {"layers": 2}], "extrapolated": extrapolated}
+    (tmp_path / "training_cost_cpu.json").write_text(json.dumps(cost))
     text = page()
+    assert "**1.08 EFLOP**, 50 TFLOP a sample in the first epoch and 4 TFLOP with" in text
+    assert "A device that keeps 200 TFLOP/s is done in 1.5 hours." in text
+    assert "0.83 hours" not in text, "a CPU's hours are of no use"
+    (tmp_path / "training_cost_gpu.json").write_text(json.dumps(cost))
+    assert "At batch 4 that takes **0.83 hours**: 10.00 samples a second in the first epoch, 20.00 later" in page()
     assert "| Sample | 144 | 1.5 ms | – [1] | – | 1.0 [1] |" in text
     assert "none grows faster than its paper says" in text
     assert "| Operation | Full, 12.2 ms |" in text
@@ -165,21 +179,44 @@ class TestTrainingCost:
 
     def test_a_straight_line_goes_on_to_the_full_depth(self):
         one = {
-            "layers": 2, "first_epoch_s": 3.0, "later_epoch_s": 1.5, "peak_bytes": 100, "weights_bytes": 10,
-            "cache_bytes_per_sample": 7,
+            "layers": 2, "first_epoch_s": 3.0, "later_epoch_s": 1.5, "first_epoch_flops": 600, "later_epoch_flops": 80,
+            "peak_bytes": 100, "weights_bytes": 10, "cache_bytes_per_sample": 7,
         }  # fmt: skip
-        other = {**one, "layers": 4, "first_epoch_s": 5.0, "later_epoch_s": 2.0, "peak_bytes": 160, "weights_bytes": 14}
+        other = {
+            **one, "layers": 4, "first_epoch_s": 5.0, "later_epoch_s": 2.0, "first_epoch_flops": 800,
+            "later_epoch_flops": 88, "peak_bytes": 160, "weights_bytes": 14,
+        }  # fmt: skip
         end = script("training_cost")["extrapolated"]([one, other], 32, 4)
         assert end["samples_per_s"] == {"first_epoch": 4 / 33, "later_epochs": 4 / 9}
         assert (end["peak_bytes"], end["weights_bytes"], end["cache_bytes"]) == (1000, 70, 140_000)
         assert end["hours"] == pytest.approx(20_000 / 4 * (33 + 9) / 3600)
+        assert end["flops_per_sample"] == {"first_epoch": 3600 / 4, "later_epochs": 200 / 4}
+        assert end["flops"] == 20_000 / 4 * (3600 + 200)
 
     def test_steps_of_the_recipe_are_timed_with_and_without_the_cache(self):
-        one = script("training_cost")["at_depth"]("tiny", 1, 2, 0.25, True)
+        one = script("training_cost")["at_depth"]("tiny", 1, 2, 0.25, True, 1)
         assert one["first_epoch_s"] > 0
         assert one["later_epoch_s"] > 0
         # of three answers of 16 tokens log-probabilities over the vocabulary and hidden states, in half precision
         assert one["cache_bytes_per_sample"] == pytest.approx(3 * 16 * (1024 + 128) * 2, rel=0.01)
+
+    def test_what_the_cache_saves_is_the_uncompressed_model(self):
+        subject = subject_of_shape("tiny:layers=2", Lengths(), "float32", "cpu")
+        tokens = script("training_cost")["sequences"](subject, 1)["input_ids"].shape[1]
+        shape = subject.family.shape
+        alone = Budget.constant(144, 144, 2).prefill_flops(shape, tokens - 144)
+        one = script("training_cost")["at_depth"]("tiny", 2, 1, 0.25, False, 1)
+        logits = 2 * (3 * 16 - 1) * 1024 * shape.width  # at every token of three answers, where a prefill has one
+        assert one["first_epoch_flops"] - one["later_epoch_flops"] == alone + logits
+
+    def test_layers_computed_twice_cost_a_forward_pass_of_them(self):
+        at_depth = script("training_cost")["at_depth"]
+        counts = {
+            (layers, twice): at_depth("tiny", layers, 1, 0.25, twice, 1)["later_epoch_flops"]
+            for layers in (1, 3)
+            for twice in (False, True)
+        }
+        assert counts[3, True] - counts[3, False] == 3 * (counts[1, True] - counts[1, False]) > 0
 
     def test_the_script_extrapolates_what_it_measures(self, tmp_path, monkeypatch):
         out = tmp_path / "cost.json"
@@ -198,5 +235,8 @@ class TestTrainingCost:
         assert end["samples_per_s"]["first_epoch"] == pytest.approx(2 / first)
         assert end["samples_per_s"]["later_epochs"] == pytest.approx(2 / later)
         assert end["hours"] == pytest.approx(10_000 * (first + later) / 3600)
+        assert end["flops"] == 10_000 * sum(
+            shallow[name] + 3.5 * (deep[name] - shallow[name]) for name in ("first_epoch_flops", "later_epoch_flops")
+        )
         assert end["weights_bytes"] == weights
         assert end["cache_bytes"] == 20_000 * shallow["cache_bytes_per_sample"]

@@ -61,6 +61,7 @@ def test_counts(tokens, text):
 def test_signs_and_prefixes():
     assert [points(0.0), points(0.1234), points(-0.05)] == ["+0.0", "+12.3", "−5.0"]
     assert [quantity(0, "B"), quantity(1000, "B"), quantity(3.4e12, "FLOP")] == ["0 B", "1 kB", "3.4 TFLOP"]
+    assert quantity(1.25e18, "FLOP") == "1.25 EFLOP"
 
 
 def test_keep_as_a_count_is_a_share_of_the_image(row):

@@ -34,8 +34,8 @@ def points(difference: float) -> str:
 
 def quantity(value: float, unit: str) -> str:
     """A large number with a decimal prefix: "2.1 GFLOP"."""
-    thousands = min(5, max(0, int(math.log10(value) // 3))) if value >= 1 else 0
-    return f"{value / 1000**thousands:.3g} {('', 'k', 'M', 'G', 'T', 'P')[thousands]}{unit}"
+    thousands = min(6, max(0, int(math.log10(value) // 3))) if value >= 1 else 0
+    return f"{value / 1000**thousands:.3g} {('', 'k', 'M', 'G', 'T', 'P', 'E')[thousands]}{unit}"
 
 
 def method_label(name: str) -> str:
