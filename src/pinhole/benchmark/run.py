@@ -150,11 +150,12 @@ def _count(subject: Subject, rival: Contender, records: Records) -> bool:
 
 def _warm_up(subject: Subject, rival: Contender, repeats: int, records: Records) -> bool:
     """Dialogues whose memory is measured, one at least at every start."""
+    peak = functools.partial(_peak, subject, rival)
     found = len(records.find("memory", rival.key))
-    return all(
-        _tried(rival, records, lambda i=i: records.measured("memory", rival.key, i, lambda: _peak(subject, rival)))
-        for i in range(found, max(found + 1, min(MEMORY_REPEATS, repeats)))
-    )
+    for repeat in range(found, max(found + 1, min(MEMORY_REPEATS, repeats))):
+        if not _tried(rival, records, functools.partial(records.measured, "memory", rival.key, repeat, peak)):
+            return False
+    return True
 
 
 def _tried(rival: Contender, records: Records, work: Callable[[], object]) -> bool:
